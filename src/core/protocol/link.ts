@@ -1,0 +1,103 @@
+/**
+ * The JSON that travels on the node link, in the order it is met. docs/protocol.md draws the exchange.
+ * Everything a peer sends is parsed by these schemas before anyone looks at it.
+ */
+import { z } from 'zod'
+import { signedOfferSchema } from './offer.ts'
+
+/** Versions this software speaks, newest first. The node picks the highest that both know. */
+export const LINK_VERSIONS = [1] as const
+export const LINK_PATH = '/v1/nodes/link'
+/** A node whose clock differs by more cannot link: its receipts' times would be worthless. */
+export const MAX_CLOCK_SKEW_MS = 60_000
+export const HEARTBEAT_MS = 2_000
+/** From TCP accept to a valid HELLO. */
+export const HANDSHAKE_TIMEOUT_MS = 10_000
+
+const id = z.string().max(60)
+const nonce = z.string().regex(/^[\w-]{43}$/) // 32 bytes, base64url
+
+export const challengeSchema = z.object({
+  versions: z.array(z.int()).max(16),
+  gateway: id,
+  gatewayKey: z.string().max(60),
+  nonce,
+  nowMs: z.int(),
+})
+export type Challenge = z.infer<typeof challengeSchema>
+
+export const helloSchema = z.object({
+  version: z.int(),
+  node: id,
+  nodeKey: z.string().max(60),
+  /** base64url Ed25519 over `HELLO_DOMAIN` + helloText(challenge, hello). */
+  signature: z.string().max(200),
+  nowMs: z.int(),
+  offer: signedOfferSchema,
+})
+export type Hello = z.infer<typeof helloSchema>
+
+export const HELLO_DOMAIN = 'baseload hello v1\n'
+/** What a node signs to prove its key to this gateway, this once. */
+export const helloText = (
+  challenge: Pick<Challenge, 'gateway' | 'nonce'>,
+  version: number,
+  nowMs: number,
+): string => `${challenge.gateway}\n${challenge.nonce}\n${version}\n${nowMs}`
+
+export const welcomeSchema = z.object({
+  link: id,
+  version: z.int(),
+  heartbeatMs: z.int().min(100).max(60_000),
+})
+export type Welcome = z.infer<typeof welcomeSchema>
+
+export const heartbeatSchema = z.object({
+  /** Free slots and waiting attempts for each model, in the offer's order. */
+  free: z.array(z.int().min(0)).max(64),
+  queued: z.array(z.int().min(0)).max(64),
+})
+export type Heartbeat = z.infer<typeof heartbeatSchema>
+
+/** What goes before the tenant's body in a REQUEST frame. */
+export const attemptHeaderSchema = z.object({
+  attempt: id,
+  request: id,
+  api: z.enum(['chat', 'completion', 'embedding']),
+  /** The model to serve: the body may name others as well. */
+  model: z.string().max(200),
+  /** Length of the body in bytes, over this frame and the BODY frames after it. */
+  bodyBytes: z.int().min(0),
+  /** Which of `n` choices; for completions with several prompts: prompt = ⌊choice / n⌋. */
+  choice: z.int().min(0).max(4096),
+  seed: z.int().min(0).max(0xffff_ffff),
+  /** Tokens this attempt may produce, already given ones not counted. */
+  maxTokens: z.int().min(0),
+  billInput: z.boolean(),
+  /** What earlier attempts already gave the tenant: the engine goes on right after it. */
+  resume: z
+    .object({
+      tokenIds: z.array(z.int().min(0)).max(1_000_000),
+      text: z.string(),
+    })
+    .nullable(),
+})
+export type AttemptHeader = z.infer<typeof attemptHeaderSchema>
+
+export const attemptEndSchema = z.object({
+  finish: z.enum(['stop', 'length', 'cancelled']),
+  inputTokens: z.int().min(0),
+  /** Tokens of this attempt, including those whose text was held back or dropped by a stop sequence. */
+  outputTokens: z.int().min(0),
+})
+export type AttemptEnd = z.infer<typeof attemptEndSchema>
+
+export const attemptErrorSchema = z.object({
+  /** A RefusalCode when the request itself is at fault, else an engine's own code. */
+  code: z.string().max(60),
+  message: z.string().max(2000),
+  param: z.string().max(200).nullable(),
+  /** True when another node may well succeed. */
+  retryable: z.boolean(),
+})
+export type AttemptError = z.infer<typeof attemptErrorSchema>

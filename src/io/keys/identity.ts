@@ -1,0 +1,114 @@
+/**
+ * Ed25519 identities: made on first run, kept as a PKCS#8 PEM file that only its owner can read.
+ * A node's or gateway's id is derived from its public key, so nobody can take another's name.
+ */
+import {
+  createHash,
+  createPrivateKey,
+  createPublicKey,
+  generateKeyPairSync,
+  hash as oneShotHash,
+  sign,
+  verify,
+  type KeyObject,
+} from 'node:crypto'
+import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { dirname } from 'node:path'
+import { base32 } from '../../core/base/id.ts'
+import { Fault } from '../../core/base/refusal.ts'
+
+export type Identity = {
+  /** `node_…` or `gw_…`, from the public key. */
+  readonly id: string
+  /** 32 bytes, base64url: what travels. */
+  readonly publicKey: string
+  /** base64url Ed25519 signature over `domain` + `text`. */
+  sign(domain: string, text: string): string
+}
+
+export type IdentityKind = 'node' | 'gw'
+
+/** SubjectPublicKeyInfo of Ed25519 is this prefix and the 32 raw bytes (RFC 8410). */
+const SPKI_PREFIX = Buffer.from('302a300506032b6570032100', 'hex')
+
+/** Reads the identity at `path`, or makes one there with mode 0600. */
+export function loadIdentity(kind: IdentityKind, path: string): Identity {
+  const existing = readPem(path)
+  if (existing !== null) return identityOf(kind, parsePem(existing, path))
+  const { privateKey } = generateKeyPairSync('ed25519')
+  mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
+  const pem = privateKey.export({ type: 'pkcs8', format: 'pem' })
+  // 'wx': two processes that start together must not each think they made the key.
+  writeFileSync(path, pem, { mode: 0o600, flag: 'wx' })
+  return identityOf(kind, privateKey)
+}
+
+/** An identity that lives in memory only: tests, benchmarks and simulators. */
+export function ephemeralIdentity(kind: IdentityKind): Identity {
+  return identityOf(kind, generateKeyPairSync('ed25519').privateKey)
+}
+
+/** `node_` + 24 characters of the key's SHA-256. */
+export function idOfKey(kind: IdentityKind, publicKey: string): string {
+  return `${kind}_${base32(sha256(Buffer.from(publicKey, 'base64url')).subarray(0, 15))}`
+}
+
+/** Whether `signature` is this key's over domain + text. False, not an error, for anything malformed. */
+export function verifySignature(
+  publicKey: string,
+  domain: string,
+  text: string,
+  signature: string,
+): boolean {
+  const raw = Buffer.from(publicKey, 'base64url')
+  if (raw.length !== 32) return false
+  try {
+    const key = createPublicKey({
+      key: Buffer.concat([SPKI_PREFIX, raw]),
+      format: 'der',
+      type: 'spki',
+    })
+    return verify(null, Buffer.from(domain + text), key, Buffer.from(signature, 'base64url'))
+  } catch {
+    return false
+  }
+}
+
+export const sha256 = (bytes: Uint8Array): Buffer => createHash('sha256').update(bytes).digest()
+export const sha256Hex = (bytes: Uint8Array | string): string => oneShotHash('sha256', bytes, 'hex')
+
+function identityOf(kind: IdentityKind, privateKey: KeyObject): Identity {
+  const der = createPublicKey(privateKey).export({ type: 'spki', format: 'der' })
+  const publicKey = der.subarray(SPKI_PREFIX.length).toString('base64url')
+  return {
+    id: idOfKey(kind, publicKey),
+    publicKey,
+    sign: (domain, text) =>
+      sign(null, Buffer.from(domain + text), privateKey).toString('base64url'),
+  }
+}
+
+function readPem(path: string): string | null {
+  try {
+    const pem = readFileSync(path, 'utf8')
+    chmodSync(path, 0o600)
+    return pem
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return null
+    throw new Fault('key_unreadable', `cannot read the key at ${path}`, { cause: error })
+  }
+}
+
+function parsePem(pem: string, path: string): KeyObject {
+  try {
+    const key = createPrivateKey(pem)
+    if (key.asymmetricKeyType !== 'ed25519') throw new Error(`it is ${key.asymmetricKeyType}`)
+    return key
+  } catch (error) {
+    throw new Fault(
+      'key_invalid',
+      `${path} does not hold an Ed25519 key; move it away to make a new one`,
+      { cause: error },
+    )
+  }
+}
