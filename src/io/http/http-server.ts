@@ -1,0 +1,197 @@
+/**
+ * A node:http server that strangers may talk to: every wait has an end, every size a limit, every broken
+ * request a readable answer, and it closes without breaking what runs.
+ */
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import type { AddressInfo, Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
+import { Fault } from '../../core/base/refusal.ts'
+import { answerBrokenRequest, answerCrowded } from './broken-request.ts'
+
+export type HttpServerOptions = {
+  readonly onRequest: (req: IncomingMessage, res: ServerResponse) => void
+  /** WebSockets. Absent: requests to upgrade are ordinary requests. */
+  readonly onUpgrade?: (req: IncomingMessage, socket: Duplex, head: Buffer) => void
+  /** Default 10,000: whoever sends headers slower than that holds a connection, not a conversation. */
+  readonly headersTimeoutMs?: number
+  /** Headers and body together. Default 60,000. */
+  readonly requestTimeoutMs?: number
+  /** Default 65,000: longer than the 60 s of usual load balancers, so that they close first and no request meets a closed door. */
+  readonly keepAliveTimeoutMs?: number
+  /** How often the timeouts are looked at. Default 1,000. */
+  readonly checkIntervalMs?: number
+  /** Default 16 KiB. */
+  readonly maxHeaderBytes?: number
+  /** Connections at the same time, upgraded ones (node links) not counted. Default 4,096. */
+  readonly maxConnections?: number
+  /** The same for one remote address. Default: no limit, because behind a load balancer all share one. */
+  readonly maxConnectionsPerAddress?: number | null
+  /** A body announced larger than this with `Expect: 100-continue` is not asked for. Default 8 MiB. */
+  readonly maxBodyBytes?: number
+}
+
+export type HttpServer = {
+  /** Resolves with the real port. Fault `port_taken`, `port_forbidden` or `listen_failed`. */
+  listen(address: { host: string; port: number }): Promise<number>
+  /** Plain connections now, upgraded ones not counted. */
+  connections(): number
+  /**
+   * Stops accepting, lets running requests finish and closes connections as they fall idle; what is left
+   * after the deadline is cut. Resolves with how many connections were cut.
+   */
+  close(deadlineMs: number): Promise<number>
+}
+
+export function createHttpServer(options: HttpServerOptions): HttpServer {
+  const requestTimeoutMs = options.requestTimeoutMs ?? 60_000
+  const server = createServer({
+    headersTimeout: Math.min(options.headersTimeoutMs ?? 10_000, requestTimeoutMs),
+    requestTimeout: requestTimeoutMs,
+    keepAliveTimeout: options.keepAliveTimeoutMs ?? 65_000,
+    connectionsCheckingInterval: options.checkIntervalMs ?? 1_000,
+    maxHeaderSize: options.maxHeaderBytes ?? 16 * 1024,
+    noDelay: true,
+  })
+  const crowd = watchConnections(server, options)
+  let closing = false
+
+  const onRequest = (req: IncomingMessage, res: ServerResponse): void => {
+    if (!crowd.answering(req.socket, res)) return
+    if (closing) res.setHeader('connection', 'close')
+    options.onRequest(req, res)
+  }
+  server.on('request', onRequest)
+  server.on('checkContinue', (req, res) => {
+    // Too large a body is better refused before it is sent.
+    const declared = Number(req.headers['content-length'] ?? 0)
+    if (declared <= (options.maxBodyBytes ?? 8 * 1024 * 1024)) res.writeContinue()
+    onRequest(req, res)
+  })
+  server.on('clientError', (error, socket) =>
+    answerBrokenRequest(error, socket, crowd.answerOn(socket)),
+  )
+  const { onUpgrade } = options
+  if (onUpgrade) {
+    server.on('upgrade', (req, socket, head) => {
+      crowd.upgraded(socket)
+      onUpgrade(req, socket, head)
+    })
+  }
+
+  return {
+    listen: (address) => listen(server, address),
+    connections: () => crowd.plain(),
+    close: (deadlineMs) => {
+      closing = true
+      return closeServer(server, crowd, deadlineMs)
+    },
+  }
+}
+
+/** Listens, and says in words why it cannot. Port 0 takes any free one. */
+export function listen(server: Server, address: { host: string; port: number }): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const onError = (error: NodeJS.ErrnoException): void => reject(whyNotListening(error, address))
+    server.once('error', onError)
+    server.listen({ ...address, backlog: 4096 }, () => {
+      server.off('error', onError)
+      resolve(portOf(server.address()))
+    })
+  })
+}
+
+function portOf(address: string | AddressInfo | null): number {
+  if (address === null || typeof address === 'string') throw new TypeError('not listening on TCP')
+  return address.port
+}
+
+function whyNotListening(
+  cause: NodeJS.ErrnoException,
+  { host, port }: { host: string; port: number },
+): Fault {
+  if (cause.code === 'EADDRINUSE') {
+    const why = `Port ${port} on ${host} is taken by another program. Stop that one, or choose another port with --port.`
+    return new Fault('port_taken', why, { cause })
+  }
+  if (cause.code === 'EACCES') {
+    const why = `Port ${port} on ${host} needs rights that this process does not have. Choose one above 1023 with --port.`
+    return new Fault('port_forbidden', why, { cause })
+  }
+  const why = `Cannot listen on ${host}, port ${port}: ${cause.message}. Check --host.`
+  return new Fault('listen_failed', why, { cause })
+}
+
+type Crowd = {
+  plain(): number
+  /** Notes the answer being made on this connection; false when the connection was turned away. */
+  answering(socket: Duplex, res: ServerResponse): boolean
+  answerOn(socket: Duplex): ServerResponse | undefined
+  upgraded(socket: Duplex): void
+  cutAll(): number
+}
+
+type Connection = { readonly address: string; answer: ServerResponse | undefined }
+
+/** Counts connections and turns away those above the limits. */
+function watchConnections(server: Server, options: HttpServerOptions): Crowd {
+  const max = options.maxConnections ?? 4096
+  const maxPerAddress = options.maxConnectionsPerAddress ?? Infinity
+  const plain = new Map<Duplex, Connection>()
+  const upgraded = new Set<Duplex>()
+  const perAddress = new Map<string, number>()
+
+  const leave = (socket: Duplex): void => {
+    const connection = plain.get(socket)
+    if (!connection) return
+    plain.delete(socket)
+    const left = (perAddress.get(connection.address) ?? 1) - 1
+    if (left > 0) perAddress.set(connection.address, left)
+    else perAddress.delete(connection.address)
+  }
+  server.on('connection', (socket: Socket) => {
+    const address = socket.remoteAddress ?? ''
+    const sameAddress = perAddress.get(address) ?? 0
+    if (plain.size >= max || sameAddress >= maxPerAddress) return answerCrowded(socket)
+    plain.set(socket, { address, answer: undefined })
+    perAddress.set(address, sameAddress + 1)
+    socket.once('close', () => {
+      leave(socket)
+      upgraded.delete(socket)
+    })
+  })
+  return {
+    plain: () => plain.size,
+    answering(socket, res) {
+      const connection = plain.get(socket)
+      if (connection) connection.answer = res
+      return connection !== undefined
+    },
+    answerOn: (socket) => plain.get(socket)?.answer,
+    upgraded(socket) {
+      leave(socket)
+      upgraded.add(socket)
+    },
+    cutAll() {
+      const left = [...plain.keys(), ...upgraded]
+      for (const socket of left) socket.destroy()
+      return left.length
+    },
+  }
+}
+
+/** Connections that finish their last answer are found idle this often while closing. */
+const IDLE_CHECK_MS = 50
+
+function closeServer(server: Server, crowd: Crowd, deadlineMs: number): Promise<number> {
+  if (!server.listening) return Promise.resolve(0)
+  return new Promise((resolve) => {
+    let cut = 0
+    const idle = setInterval(() => server.closeIdleConnections(), IDLE_CHECK_MS)
+    const deadline = setTimeout(() => (cut = crowd.cutAll()), deadlineMs)
+    server.close(() => {
+      clearInterval(idle)
+      clearTimeout(deadline)
+      resolve(cut)
+    })
+  })
+}

@@ -1,0 +1,69 @@
+/** Answers over node:http: JSON, and refusals in OpenAI's shape. */
+import type { IncomingMessage, OutgoingHttpHeaders, ServerResponse } from 'node:http'
+import { errorBody, REFUSALS, type Refusal } from '../../core/base/refusal.ts'
+
+/** How long an unwanted body is read and thrown away, so that its sender comes to see why it was refused. */
+const LINGER_MS = 5_000
+/** A smaller rest of a body is read to its end: that is cheaper than a new connection. */
+const WORTH_READING_BYTES = 64 * 1024
+
+/** `body` is JSON text already. Does nothing when the tenant has gone. */
+export function sendJson(
+  res: ServerResponse,
+  status: number,
+  body: string,
+  headers: OutgoingHttpHeaders = {},
+): void {
+  if (res.destroyed || res.headersSent) return
+  res.writeHead(status, jsonHeaders(body, headers)).end(body)
+}
+
+/**
+ * Sends the refusal with its status and headers. When the request's body is still on its way, the connection
+ * is closed politely: at once the sender sees the answer, while what it still sends is thrown away for a
+ * moment, since closing with unread bytes would reset the connection and lose the answer.
+ */
+export function sendRefusal(
+  res: ServerResponse,
+  refusal: Refusal,
+  headers: OutgoingHttpHeaders = {},
+): void {
+  const all = { ...refusalHeaders(refusal), ...headers }
+  const { status } = REFUSALS[refusal.code]
+  const body = errorBody(refusal)
+  if (!bodyIsComing(res.req)) return sendJson(res, status, body, all)
+  if (res.destroyed || res.headersSent) return
+  res.writeHead(status, { ...jsonHeaders(body, all), connection: 'close' }).write(body)
+  discard(res.req, () => res.end())
+}
+
+/** Headers that belong to a refusal, wherever it is sent from. */
+export function refusalHeaders(refusal: Refusal): Record<string, string> {
+  const headers: Record<string, string> = {}
+  if (refusal.retryAfterS !== null) headers['retry-after'] = String(refusal.retryAfterS)
+  if (REFUSALS[refusal.code].status === 401) headers['www-authenticate'] = 'Bearer realm="baseload"'
+  return headers
+}
+
+const jsonHeaders = (body: string, headers: OutgoingHttpHeaders): OutgoingHttpHeaders => ({
+  'content-type': 'application/json',
+  'content-length': Buffer.byteLength(body),
+  ...headers,
+})
+
+function bodyIsComing(req: IncomingMessage): boolean {
+  if (req.complete) return false
+  if (req.headers['transfer-encoding'] !== undefined) return true
+  return Number(req.headers['content-length'] ?? 0) > WORTH_READING_BYTES
+}
+
+/** Reads and forgets; `done` once, when the sender stops or has had its time. */
+function discard(req: IncomingMessage, done: () => void): void {
+  const finish = (): void => {
+    clearTimeout(timer)
+    req.off('end', finish).off('close', finish)
+    done()
+  }
+  const timer = setTimeout(finish, LINGER_MS)
+  req.on('end', finish).on('close', finish).resume()
+}
