@@ -18,9 +18,10 @@ export const FRAME = {
   RECEIPTS: 8, // node → gateway, JSON `ReceiptBatch`
   RECEIPTS_ACK: 9, // gateway → node, JSON `ReceiptsAck`
   DRAIN: 10, // node → gateway: finish what runs, send nothing new
+  REFUSED: 11, // either way, JSON `LinkRefusal`: why the link is closed, just before it is
   // Streams: one attempt each.
-  REQUEST: 16, // gateway → node: u32 header length, JSON `AttemptHeader`, then the tenant's body (or its first part)
-  BODY: 17, // gateway → node: the next part of the body; the header said how many bytes come in all
+  REQUEST: 16, // gateway → node: u32 header length, JSON `AttemptHeader`, then the tenant's body; its first 64 KiB or all
+  BODY: 17, // gateway → node: the next part of what REQUEST began; the lengths said how much comes in all
   ACCEPT: 18, // node → gateway: the attempt has a slot
   BUSY: 19, // node → gateway, JSON `AttemptError`: no slot; nothing was done
   TOKENS: 20, // node → gateway: `TokenChunk`s

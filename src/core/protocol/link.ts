@@ -59,6 +59,9 @@ export const heartbeatSchema = z.object({
 })
 export type Heartbeat = z.infer<typeof heartbeatSchema>
 
+/** Longest JSON of an `AttemptHeader`: a resume of a million token ids and their text fits. */
+export const MAX_ATTEMPT_HEADER_BYTES = 16 * 1024 * 1024
+
 /** What goes before the tenant's body in a REQUEST frame. */
 export const attemptHeaderSchema = z.object({
   attempt: id,
@@ -101,3 +104,11 @@ export const attemptErrorSchema = z.object({
   retryable: z.boolean(),
 })
 export type AttemptError = z.infer<typeof attemptErrorSchema>
+
+/** Why a link is closed, whole: a WebSocket close reason holds only 123 bytes. */
+export const linkRefusalSchema = z.object({
+  /** A RefusalCode of the link, `shutting_down`, or `link_closed`. */
+  code: z.string().max(60),
+  message: z.string().max(2000),
+})
+export type LinkRefusal = z.infer<typeof linkRefusalSchema>

@@ -2,42 +2,31 @@
  * The node's end of the link: dials one gateway, proves its key, takes attempts, and dials again for ever.
  * A node that serves several gateways makes one client for each.
  */
+import { WebSocket } from 'ws'
 import type { Random } from '../../core/base/random.ts'
 import type { Millis } from '../../core/base/time.ts'
-import type {
-  AttemptEnd,
-  AttemptError,
-  AttemptHeader,
-  Heartbeat,
+import { FRAME } from '../../core/protocol/frame.ts'
+import {
+  HANDSHAKE_TIMEOUT_MS,
+  LINK_PATH,
+  type Challenge,
+  type Heartbeat,
+  type Welcome,
 } from '../../core/protocol/link.ts'
 import type { SignedOffer } from '../../core/protocol/offer.ts'
 import type { ReceiptBatch } from '../../core/protocol/receipt.ts'
-import type { TokenChunk } from '../../core/protocol/token-chunk.ts'
 import type { Identity } from '../keys/identity.ts'
 import type { Logger } from '../telemetry/logger.ts'
-
-/** One attempt as the node sees it. After `busy`, `end` or `error`, and after the link is lost, calls do nothing. */
-export type IncomingAttempt = {
-  readonly header: AttemptHeader
-  /** The tenant's body, whole. */
-  readonly body: Uint8Array
-  /** Aborted by the gateway's CANCEL, and when the link is lost. */
-  readonly signal: AbortSignal
-  /** Whether the gateway cancelled: then an `end` or `error` is still due. */
-  readonly cancelled: boolean
-  /** Says that the attempt has a slot. The first `tokens`, `vector` or `end` says so too. */
-  accept(): void
-  /** No slot; nothing was done. Only before `accept`. */
-  busy(error: AttemptError): void
-  /** Sends chunks; wait for the promise, if one comes back, before producing more. */
-  tokens(chunks: readonly TokenChunk[]): Promise<void> | void
-  vector(index: number, vector: Float32Array): Promise<void> | void
-  end(end: AttemptEnd): void
-  error(error: AttemptError): void
-}
+import { Backoff, REFUSED_RETRY_MS } from './backoff.ts'
+import { reasonText, type CloseReason } from './close-reason.ts'
+import type { IncomingAttempt } from './incoming-attempt.ts'
+import { LinkSocket, WEBSOCKET_OPTIONS } from './link-socket.ts'
+import { NodeHandshake } from './node-handshake.ts'
+import { NodeSession } from './node-session.ts'
+import { WriteTurn } from './write-turn.ts'
 
 export type LinkClientOptions = {
-  /** The gateway: http, https, ws or wss; a path is kept as a prefix of LINK_PATH. */
+  /** The gateway: http, https, ws or wss; a path is kept in front of LINK_PATH. */
   readonly url: string
   readonly identity: Identity
   /** A fresh signed offer, for each new link and each `sendOffer`. */
@@ -46,8 +35,9 @@ export type LinkClientOptions = {
   readonly onAttempt: (attempt: IncomingAttempt) => void
   readonly onReceiptsAcknowledged: (receipts: readonly string[]) => void
   readonly onLinked: (linked: { gateway: string; gatewayKey: string; link: string }) => void
+  /** No link now: it was lost, or could not be made. It is dialled again after so long. */
   readonly onUnlinked: (reason: string, retryInMs: number) => void
-  /** The gateway said no, and trying again soon cannot help: tell the provider. */
+  /** The gateway said no, and only a person can change that: tell the provider. `onUnlinked` follows. */
   readonly onRefused: (code: string, message: string) => void
   readonly now: () => Millis
   readonly random: Random
@@ -66,9 +56,144 @@ export type LinkClient = {
   sendOffer(): void
   /** From now on, on this link and later ones: finish what runs, take nothing new. */
   drain(): void
+  /** Ends the link and dials no more. Attempts that run are lost. */
   close(): Promise<void>
 }
 
-export function connectToGateway(_options: LinkClientOptions): LinkClient {
-  throw new Error('being built')
+export function connectToGateway(options: LinkClientOptions): LinkClient {
+  return new GatewayDialler(options)
+}
+
+/** http → ws, https → wss, and LINK_PATH behind whatever path there is. */
+export function linkUrl(gateway: string): string {
+  const url = new URL(gateway)
+  url.protocol = url.protocol === 'https:' || url.protocol === 'wss:' ? 'wss:' : 'ws:'
+  url.pathname = url.pathname.replace(/\/+$/, '') + LINK_PATH
+  url.hash = ''
+  return url.href
+}
+
+/** Refusals that the next try in a second will not heal. */
+const UNHEALABLE: ReadonlySet<string> = new Set([
+  'link_version_unsupported',
+  'link_key_mismatch',
+  'link_bad_signature',
+  'link_clock_skew',
+  'link_bad_offer',
+  'link_replaced', // another process has this key: taking turns every second helps nobody
+])
+
+/** Receipts wait on disk rather than in a line that does not move. */
+const MAX_UNSENT_FOR_RECEIPTS_BYTES = 4 * 1024 * 1024
+
+class GatewayDialler implements LinkClient {
+  state: LinkState = 'connecting'
+  gateway: string | null = null
+  readonly #options: LinkClientOptions
+  readonly #url: string
+  readonly #turn = new WriteTurn()
+  readonly #backoff: Backoff
+  #session: NodeSession | null = null
+  #ws: WebSocket | null = null
+  #timer: NodeJS.Timeout | undefined
+  #linkedAt: Millis | null = null
+  #draining = false
+
+  constructor(options: LinkClientOptions) {
+    this.#options = options
+    this.#url = linkUrl(options.url)
+    this.#backoff = new Backoff(options.random)
+    this.#dial()
+  }
+
+  sendReceipts(batch: ReceiptBatch): boolean {
+    const socket = this.#session?.socket
+    if (socket === undefined || socket.unsentBytes > MAX_UNSENT_FOR_RECEIPTS_BYTES) return false
+    socket.writeJson(FRAME.RECEIPTS, 0, batch)
+    return true
+  }
+
+  sendOffer(): void {
+    this.#session?.socket.writeJson(FRAME.OFFER, 0, this.#options.offer())
+  }
+
+  drain(): void {
+    if (this.#draining) return
+    this.#draining = true
+    this.#session?.socket.write(FRAME.DRAIN, 0)
+  }
+
+  async close(): Promise<void> {
+    clearTimeout(this.#timer)
+    this.state = 'closed'
+    const ws = this.#ws
+    if (ws === null || ws.readyState === ws.CLOSED) return
+    await new Promise<void>((resolve) => {
+      ws.once('close', () => resolve())
+      if (this.#session === null) ws.terminate()
+      else this.#session.socket.close('link_closed', 'the node leaves')
+    })
+  }
+
+  #dial(): void {
+    this.state = 'connecting'
+    const { identity, offer, now } = this.#options
+    const ws = new WebSocket(this.#url, WEBSOCKET_OPTIONS)
+    const handshake = new NodeHandshake({
+      identity,
+      offer,
+      now,
+      welcomed: (challenge, welcome) => this.#enter(socket, challenge, welcome),
+      closed: (reason) => this.#ended(reason),
+    })
+    const socket = new LinkSocket(ws, handshake, this.#turn, now)
+    handshake.begin(socket)
+    this.#ws = ws
+    this.#timer = setTimeout(
+      () => socket.close('link_timeout', `no WELCOME within ${HANDSHAKE_TIMEOUT_MS} ms`),
+      HANDSHAKE_TIMEOUT_MS,
+    )
+  }
+
+  #enter(socket: LinkSocket, challenge: Challenge, welcome: Welcome): void {
+    clearTimeout(this.#timer)
+    const { load, now, onAttempt, onReceiptsAcknowledged, onLinked } = this.#options
+    this.#session = new NodeSession(
+      socket,
+      {
+        attempt: onAttempt,
+        receiptsAcknowledged: onReceiptsAcknowledged,
+        load,
+        now,
+        draining: () => this.#draining,
+        closed: (reason) => this.#ended(reason),
+      },
+      welcome.heartbeatMs,
+    )
+    socket.owner = this.#session
+    this.state = 'linked'
+    this.gateway = challenge.gateway
+    this.#linkedAt = now()
+    onLinked({
+      gateway: challenge.gateway,
+      gatewayKey: challenge.gatewayKey,
+      link: welcome.link,
+    })
+  }
+
+  #ended(reason: CloseReason): void {
+    clearTimeout(this.#timer)
+    const linkedMs = this.#linkedAt === null ? 0 : this.#options.now() - this.#linkedAt
+    this.#session = null
+    this.#linkedAt = null
+    this.gateway = null
+    if (this.state === 'closed') return
+    this.state = 'waiting'
+    const refused = UNHEALABLE.has(reason.code)
+    const retryInMs = refused ? REFUSED_RETRY_MS : this.#backoff.nextMs(linkedMs)
+    this.#timer = setTimeout(() => this.#dial(), retryInMs)
+    this.#options.logger.info('link.lost', { reason: reasonText(reason), retryInMs })
+    if (refused) this.#options.onRefused(reason.code, reason.message)
+    this.#options.onUnlinked(reasonText(reason), retryInMs)
+  }
 }

@@ -1,0 +1,84 @@
+/** What a gateway checks before it believes a node: version, key, clock, signature, offer. */
+import {
+  HELLO_DOMAIN,
+  helloText,
+  LINK_VERSIONS,
+  MAX_CLOCK_SKEW_MS,
+  type Challenge,
+  type Hello,
+} from '../../core/protocol/link.ts'
+import {
+  OFFER_DOMAIN,
+  offerSchema,
+  type Offer,
+  type SignedOffer,
+} from '../../core/protocol/offer.ts'
+import type { Millis } from '../../core/base/time.ts'
+import { idOfKey, verifySignature } from '../keys/identity.ts'
+import type { LinkCode } from './close-reason.ts'
+import { readJson } from './json-payload.ts'
+
+export type HelloProblem = { readonly problem: LinkCode; readonly message: string }
+
+/** Null when this HELLO answers this challenge. `heardAt` is the gateway's clock when the HELLO came. */
+export function checkHello(
+  hello: Hello,
+  challenge: Pick<Challenge, 'gateway' | 'nonce'>,
+  heardAt: Millis,
+): HelloProblem | null {
+  const { node, nodeKey, version, nowMs } = hello
+  if (!LINK_VERSIONS.some((known) => known === version)) {
+    return {
+      problem: 'link_version_unsupported',
+      message: `the node speaks link version ${version}, this gateway ${LINK_VERSIONS.join(', ')}; update the older one`,
+    }
+  }
+  const derived = idOfKey('node', nodeKey)
+  if (derived !== node) {
+    return {
+      problem: 'link_key_mismatch',
+      message: `the key belongs to ${derived}, the node calls itself ${node}`,
+    }
+  }
+  const skewMs = Math.abs(nowMs - heardAt)
+  if (skewMs > MAX_CLOCK_SKEW_MS) {
+    return {
+      problem: 'link_clock_skew',
+      message: `the node's clock says ${timeText(nowMs)}, the gateway's ${timeText(heardAt)}: ${skewMs} ms apart, limit ${MAX_CLOCK_SKEW_MS}; set the node's clock (NTP)`,
+    }
+  }
+  if (
+    !verifySignature(nodeKey, HELLO_DOMAIN, helloText(challenge, version, nowMs), hello.signature)
+  )
+    return {
+      problem: 'link_bad_signature',
+      message: `the HELLO is not signed by the key of ${node} for this challenge`,
+    }
+  return null
+}
+
+/** The offer, when this node signed it, it is well formed, and it is not older than `lastSequence`. */
+export function checkOffer(
+  signed: SignedOffer,
+  node: string,
+  nodeKey: string,
+  lastSequence: number,
+): Offer | HelloProblem {
+  if (!verifySignature(nodeKey, OFFER_DOMAIN, signed.offer, signed.signature))
+    return badOffer(`the offer is not signed by the key of ${node}`)
+  const offer = readJson(offerSchema, Buffer.from(signed.offer))
+  if (offer instanceof Error) return badOffer(`the offer cannot be read: ${offer.message}`)
+  if (offer.node !== node) return badOffer(`the offer is of ${offer.node}, the link of ${node}`)
+  if (offer.sequence < lastSequence) {
+    return badOffer(
+      `offer sequence ${offer.sequence} is below ${lastSequence}, the last one of ${node}; sign a higher one`,
+    )
+  }
+  return offer
+}
+
+const badOffer = (message: string): HelloProblem => ({ problem: 'link_bad_offer', message })
+
+/** An absurd clock has no ISO form. */
+const timeText = (ms: Millis): string =>
+  Math.abs(ms) <= 8.64e15 ? new Date(ms).toISOString() : `${ms} ms`
