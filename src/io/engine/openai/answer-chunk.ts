@@ -51,16 +51,17 @@ export function readAnswerChunk(body: unknown): AnswerChunk {
 
 /**
  * Token chunks of one answer chunk. Several ids under one text: the earlier ones carry none, as tokens in
- * the middle of a character do. No ids: one chunk, or as many as the limit of a chunk's text needs.
+ * the middle of a character do. No ids: one chunk, or as many as logprob entries and the limit of a chunk's
+ * text need.
  */
 export function tokenChunks(answer: AnswerChunk): TokenChunk[] {
   if (!answer.progress) return []
   const texts = splitText(answer.text)
-  const ids =
-    answer.ids !== null && answer.ids.length > 0 ? answer.ids : texts.map(() => NO_TOKEN_ID)
+  const logprobs = answer.logprobs.map(logprobText)
+  const unnamed = Array.from({ length: Math.max(texts.length, logprobs.length) }, () => NO_TOKEN_ID)
+  const ids = answer.ids !== null && answer.ids.length > 0 ? answer.ids : unnamed
   const offset = ids.length - texts.length
   if (offset < 0) throw malformed(`${ids.length} tokens carry ${answer.text.length} characters`)
-  const logprobs = logprobTexts(answer.logprobs, ids.length)
   return ids.map((id, index) => ({
     id,
     text: texts[index - offset] ?? '',
@@ -113,12 +114,10 @@ const logprobEntry = (token: string, logprob: unknown) => ({
   bytes: [...Buffer.from(token)],
 })
 
-/** One text per token. Entries without a token of their own join the last one's, comma between. */
-function logprobTexts(entries: readonly Fields[], tokens: number): string[] {
-  const texts = entries.map((entry) => JSON.stringify(entry))
-  if (texts.length <= tokens) return texts
-  const last = texts.slice(tokens - 1).join(',')
-  return [...texts.slice(0, tokens - 1), last]
+/** Nothing for an entry that no chunk can hold. */
+function logprobText(entry: Fields): string {
+  const text = JSON.stringify(entry)
+  return Buffer.byteLength(text) <= MAX_TOKEN_PART_BYTES ? text : ''
 }
 
 /** Pieces that fit a chunk: a character is at most 3 bytes for each of its UTF-16 units. */

@@ -40,7 +40,7 @@ export function connectUpstream({ upstream, apiKey }: UpstreamOptions) {
   async function send(url: URL, call: Call, fresh = false): Promise<http.IncomingMessage> {
     const body = call.body === undefined ? null : Buffer.from(JSON.stringify(call.body))
     const request = (secure ? https : http).request(url, {
-      agent,
+      agent: fresh ? false : agent,
       method: body === null ? 'GET' : 'POST',
       signal: call.signal,
       headers: {
@@ -116,6 +116,16 @@ export function parseJson(text: string): unknown {
   } catch {
     return null
   }
+}
+
+/** `signal`, or a Fault when the time is over, whichever comes first. */
+export function within(ms: number, signal: AbortSignal): AbortSignal {
+  const late = new AbortController()
+  const fault = new Fault('upstream_stalled', `the upstream gave no answer in ${ms} ms`, {
+    retryable: true,
+  })
+  setTimeout(() => late.abort(fault), ms).unref()
+  return AbortSignal.any([signal, late.signal])
 }
 
 function parseBase(upstream: string): URL {
