@@ -1,6 +1,17 @@
-/** The store over PostgreSQL. */
+/** The store over PostgreSQL: one file a noun, put together here. */
 import type { Logger } from '../telemetry/logger.ts'
+import { accountsIn } from './accounts.ts'
+import { auditLedger } from './audit.ts'
+import { openDatabase } from './database.ts'
+import { holdsIn } from './holds.ts'
+import { keysIn } from './keys.ts'
+import { migrate } from './migrate.ts'
+import { nodesIn } from './nodes.ts'
+import { receiptsIn } from './receipts.ts'
+import { settle } from './settle.ts'
 import type { Store } from './store.ts'
+import { transfersIn } from './transfers.ts'
+import { usageIn } from './usage.ts'
 
 export type PostgresStoreOptions = {
   /** `postgres://…`: the embedded server's URL or DATABASE_URL. */
@@ -11,6 +22,30 @@ export type PostgresStoreOptions = {
 }
 
 /** Connects, brings the schema up to date, and resolves when the store can be used. */
-export function createPostgresStore(options: PostgresStoreOptions): Promise<Store> {
-  return Promise.reject(new Error(`the store over ${options.url} comes with the next commit`))
+export async function createPostgresStore(options: PostgresStoreOptions): Promise<Store> {
+  const { url, logger, connections = 8 } = options
+  const database = openDatabase({ url, logger, connections })
+  try {
+    await migrate(database, logger)
+  } catch (error) {
+    await database.close()
+    throw error
+  }
+  return {
+    ...accountsIn(database),
+    ...keysIn(database),
+    ...transfersIn(database),
+    ...holdsIn(database),
+    settle: (batch) => settle(database, batch),
+    audit: () => auditLedger(database),
+    ...usageIn(database),
+    ...receiptsIn(database),
+    ...nodesIn(database),
+    async ping() {
+      await database.run((sql) => sql`select 1`, PING_DEADLINE_MS)
+    },
+    close: () => database.close(),
+  }
 }
+
+const PING_DEADLINE_MS = 3000

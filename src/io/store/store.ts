@@ -49,7 +49,7 @@ export type ApiKey = {
   readonly createdAt: Millis
   readonly expiresAt: Millis | null
   readonly revokedAt: Millis | null
-  /** Changes with every change of this row: caches ask for what is newer than what they have. */
+  /** Changes with every change but spending: caches ask for what is newer than what they have. */
   readonly revision: bigint
 }
 
@@ -155,6 +155,7 @@ export type LedgerAudit = {
 
 export type Store = {
   // Accounts and keys.
+  /** The same id again changes nothing and gives what is there. */
   createAccount(account: Pick<Account, 'id' | 'kind' | 'name' | 'limits'>): Promise<Account>
   account(id: string): Promise<Account | null>
   accounts(): Promise<Account[]>
@@ -169,6 +170,8 @@ export type Store = {
   keyByHash(hash: string): Promise<ApiKey | null>
   /** Keys changed after this revision, oldest first, for caches; at most 10,000. */
   keysSince(revision: bigint): Promise<ApiKey[]>
+  /** What these keys have spent by now, over all gateways. */
+  keySpending(ids: readonly string[]): Promise<ReadonlyMap<string, NanoUsd>>
 
   // Money.
   transfer(transfer: Transfer): Promise<'posted' | 'duplicate' | Refusal>
@@ -200,6 +203,7 @@ export type Store = {
   receipts(account: string | null, id: string): Promise<ProvenReceipt[]>
 
   // Nodes.
+  /** Notes that a node is linked; `linkedSeconds` is how long it was since it was last noted. */
   nodeSeen(node: string, nodeKey: string, now: Millis, linkedSeconds: number): Promise<NodeRecord>
   nodes(): Promise<NodeRecord[]>
   setTier(node: string, tier: Tier): Promise<NodeRecord | null>

@@ -1,0 +1,59 @@
+/**
+ * The check that money is neither made nor lost: every balance is worked out again from the transfers, every held
+ * sum from the open holds, and all of it from one snapshot, so that it can run at any time.
+ */
+import { only } from './accounts.ts'
+import type { Database } from './database.ts'
+import type { LedgerAudit } from './store.ts'
+
+/** It reads every transfer there ever was. */
+const AUDIT_DEADLINE_MS = 30 * 60_000
+
+type AuditRow = {
+  readonly sum: bigint
+  readonly transfers: bigint
+  readonly wrong: readonly string[] | null
+}
+
+export async function auditLedger(database: Database): Promise<LedgerAudit> {
+  const row = await database.transaction(async (sql) => {
+    await sql`set local statement_timeout = 0`
+    return only(
+      await sql<AuditRow[]>`
+        with moved as (
+          select account, sum(change) as net from (
+            select debit as account, -sum(nano_usd) as change from transfers group by debit
+            union all select credit, sum(nano_usd) from transfers group by credit
+          ) sides group by account
+        ), reserved as (
+          select account, sum(remaining_nano_usd) as held from holds where state = 'pending' group by account
+        ), kept as (
+          select 'tenant:' || t.account as account, t.balance_nano_usd as balance,
+            t.held_nano_usd = coalesce(r.held, 0) and t.held_nano_usd between 0 and t.balance_nano_usd as holds_fit
+          from tenant_balances t left join reserved r on r.account = t.account
+          union all select 'node:' || node, balance_nano_usd, true from node_balances
+        ), compared as (
+          select account, coalesce(k.balance, 0) as balance, coalesce(m.net, 0) as net,
+            coalesce(k.holds_fit, true) as holds_fit,
+            k.account is null and account !~ '^(tenant|node):' as computed
+          from kept k full join moved m using (account)
+        ), usage_paid as (
+          select (select coalesce(sum(nano_usd), 0) from usage) =
+            (select coalesce(sum(nano_usd), 0) from transfers where kind in ('usage', 'uncollected')) as fits
+        )
+        select
+          (select coalesce(sum(case when computed then net else balance end), 0)::bigint from compared) as sum,
+          (select count(*) from transfers) as transfers,
+          (select array_agg(account) from (
+            select account from compared
+            where not computed and (balance <> net or balance < 0 or not holds_fit)
+            union all select 'usage' from usage_paid where not fits
+          ) found) as wrong`,
+    )
+  }, AUDIT_DEADLINE_MS)
+  return {
+    sumNanoUsd: row.sum,
+    transfers: Number(row.transfers),
+    wrong: row.wrong ?? [],
+  }
+}
