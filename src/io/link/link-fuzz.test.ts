@@ -1,0 +1,187 @@
+import assert from 'node:assert/strict'
+import type { AddressInfo } from 'node:net'
+import { describe, it } from 'node:test'
+import fc from 'fast-check'
+import { WebSocketServer, type WebSocket } from 'ws'
+import { encodeFrame, FRAME, MAX_MESSAGE_BYTES } from '../../core/protocol/frame.ts'
+import { ephemeralIdentity } from '../keys/identity.ts'
+import {
+  dialRaw,
+  Hearing,
+  headerOf,
+  linkRaw,
+  rawPeer,
+  startGateway,
+  startNode,
+} from './test-kit.ts'
+
+const timeout = 60_000
+const RUNS = 150
+
+/** A frame of any type, most of them for streams and with contents that nearly fit. */
+const frame = fc
+  .record({
+    type: fc.oneof(fc.constantFrom(...Object.values(FRAME)), fc.nat(255)),
+    stream: fc.oneof(fc.constantFrom(0, 1, 2), fc.nat(0xffff_ffff)),
+    payload: fc.oneof(
+      fc.uint8Array({ maxLength: 64 }),
+      fc.json({ maxDepth: 3 }).map((text) => Buffer.from(text)),
+      fc
+        .constantFrom('{}', '[[[[', '{"code":1}', '\u{0}', '{"finish":"stop"}')
+        .map((text) => Buffer.from(text)),
+    ),
+  })
+  .map(({ type, stream, payload }) => encodeFrame(type as 1, stream, payload))
+
+/** Frames whole, cut off, with a lying length, or just noise. */
+const message = fc.oneof(
+  fc.array(frame, { minLength: 1, maxLength: 6 }).map((frames) => Buffer.concat(frames)),
+  fc
+    .tuple(frame, fc.nat(20))
+    .map(([whole, cut]) => whole.subarray(0, Math.max(0, whole.length - cut))),
+  fc.tuple(frame, fc.nat(0xffff_ffff)).map(([whole, length]) => {
+    const lying = Buffer.from(whole)
+    lying.writeUInt32BE(length, 0)
+    return lying
+  }),
+  fc.uint8Array({ maxLength: 200 }),
+)
+const messages = fc.array(message, { minLength: 1, maxLength: 5 })
+
+describe('anything on the wire', { timeout }, () => {
+  it('from a stranger is refused with a reason, and the gateway goes on', async (t) => {
+    const gateway = await setup(t)
+    await fc.assert(
+      fc.asyncProperty(messages, async (pieces) => {
+        const peer = dialRaw(gateway)
+        await peer.frames.count(1)
+        for (const piece of pieces) peer.ws.send(piece)
+        peer.ws.close(1000)
+        const { text } = await peer.closed
+        assert.match(text, /^($|link_malformed_frame: |link_version)/)
+      }),
+      { numRuns: RUNS },
+    )
+    assert.equal(gateway.server.links().size, 0)
+    await assertAlive(gateway)
+  })
+
+  it('from a linked node ends its link with a reason or changes nothing, and loses no attempt silently', async (t) => {
+    const gateway = await setup(t)
+    await fc.assert(
+      fc.asyncProperty(messages, async (pieces) => {
+        const peer = await linkRaw(gateway, ephemeralIdentity('node'))
+        const heard = new Hearing()
+        heard.tokens = () => {} // the attempt's reader judges tokens, not the link
+        peer.link.open(headerOf('att', new Uint8Array(0)), new Uint8Array(0), heard)
+        for (const piece of pieces) peer.ws.send(piece)
+        peer.ws.close(1000)
+        const { text } = await peer.closed
+        assert.match(text, /^($|link_malformed_frame: |link_bad_offer: )/)
+        await heard.over()
+      }),
+      { numRuns: RUNS },
+    )
+    assert.equal(gateway.server.links().size, 0)
+    await assertAlive(gateway)
+  })
+
+  it('from a gateway ends the link with a reason or changes nothing, and the node goes on', async (t) => {
+    const { dialled, node } = await nodeOfHostileGateway(t)
+    await fc.assert(
+      fc.asyncProperty(messages, fc.boolean(), async (pieces, welcomed) => {
+        const peer = rawPeer(await dialled())
+        if (welcomed) {
+          const { id, publicKey } = ephemeralIdentity('gw')
+          const nonce = 'n'.repeat(43)
+          peer.send(FRAME.CHALLENGE, 0, {
+            versions: [1],
+            gateway: id,
+            gatewayKey: publicKey,
+            nonce,
+            nowMs: 0,
+          })
+          peer.send(FRAME.WELCOME, 0, { link: 'link_1', version: 1, heartbeatMs: 60_000 })
+        }
+        for (const piece of pieces) peer.ws.send(piece)
+        peer.ws.close(1000)
+        const { text } = await peer.closed
+        assert.match(text, /^($|link_malformed_frame: |link_version)/)
+      }),
+      { numRuns: RUNS },
+    )
+    assert.notEqual(node.client.state, 'closed')
+  })
+
+  it('over the message limit closes the link, with bounded memory', async (t) => {
+    const gateway = await setup(t)
+    const peer = await linkRaw(gateway)
+    peer.ws.send(Buffer.alloc(MAX_MESSAGE_BYTES + 1))
+    assert.equal((await peer.closed).status, 1009)
+    const { detail } = await gateway.events.find(({ kind }) => kind === 'unlinked')
+    assert.equal(detail, `link_frame_too_large: a message is over ${MAX_MESSAGE_BYTES} bytes`)
+    await assertAlive(gateway)
+  })
+
+  it('that nobody knows is ignored: types of tomorrow, streams of yesterday', async (t) => {
+    const gateway = await setup(t)
+    const peer = await linkRaw(gateway)
+    peer.send(99 as 1, 0, Buffer.from('tomorrow'))
+    peer.send(FRAME.TOKENS, 4_000_000_000, Buffer.from('yesterday'))
+    peer.send(FRAME.END, 12, Buffer.from('not even JSON'))
+    peer.send(FRAME.PING, 0, new Uint8Array(8))
+    await peer.frames.find(({ type }) => type === FRAME.PONG)
+  })
+
+  it('unread by the peer is bounded: a stuck link is cut', async (t) => {
+    const gateway = await setup(t)
+    const peer = await linkRaw(gateway)
+    peer.ws.pause()
+    const body = Buffer.alloc(60_000)
+    const heard = new Hearing()
+    for (let i = 0; i < 1_000; i++) peer.link.open(headerOf(`att_${i}`, body), body, heard)
+    assert.match(await heard.over(), /^lost link_timeout: \d+ bytes wait unsent, limit 16777216/)
+    assert.equal(gateway.server.links().size, 0)
+  })
+})
+
+async function assertAlive(gateway: Awaited<ReturnType<typeof startGateway>>): Promise<void> {
+  const peer = await linkRaw(gateway)
+  peer.send(FRAME.PING, 0, new Uint8Array(8))
+  await peer.frames.find(({ type }) => type === FRAME.PONG)
+  peer.ws.close()
+  await peer.closed
+}
+
+async function nodeOfHostileGateway(t: { after(fn: () => Promise<void>): void }) {
+  const arrived: WebSocket[] = []
+  let wake = () => {}
+  const server = new WebSocketServer({ port: 0, host: '127.0.0.1', perMessageDeflate: false })
+  server.on('connection', (ws) => {
+    arrived.push(ws)
+    wake()
+  })
+  await new Promise((resolve) => server.once('listening', resolve))
+  const { port } = server.address() as AddressInfo
+  const node = startNode(`http://127.0.0.1:${port}`, { random: () => 0 })
+  t.after(async () => {
+    await node.client.close()
+    await new Promise((resolve) => server.close(resolve))
+  })
+  const dialled = async (): Promise<WebSocket> => {
+    for (;;) {
+      const ws = arrived.shift()
+      if (ws !== undefined) return ws
+      await new Promise<void>((resolve) => {
+        wake = resolve
+      })
+    }
+  }
+  return { dialled, node }
+}
+
+async function setup(t: { after(fn: () => Promise<void>): void }) {
+  const gateway = await startGateway()
+  t.after(() => gateway.close())
+  return gateway
+}
