@@ -10,38 +10,41 @@ import type { Replica } from './replica.ts'
 /** The nearest of so many probes evens out the arcs: with one, the longest is ln n times the mean. */
 const PROBES = 4
 
-type Point = { readonly hash: number; readonly replica: Replica }
-
 export class Ring {
-  readonly #points: Point[] = []
+  // Two arrays in step: a lookup walks plain integers and touches one replica. Hashes are signed, as engines
+  // keep such integers unboxed.
+  readonly #hashes: number[] = []
+  readonly #replicas: Replica[] = []
 
   get size(): number {
-    return this.#points.length
+    return this.#hashes.length
   }
 
   add(replica: Replica): void {
-    const hash = hashText(replica.node)
-    this.#points.splice(this.#firstFrom(hash), 0, { hash, replica })
+    const hash = hashText(replica.node) | 0
+    const at = this.#firstFrom(hash)
+    this.#hashes.splice(at, 0, hash)
+    this.#replicas.splice(at, 0, replica)
   }
 
   remove(replica: Replica): void {
-    const hash = hashText(replica.node)
-    for (let at = this.#firstFrom(hash); this.#points[at]?.hash === hash; at++) {
-      if (this.#points[at]?.replica !== replica) continue
-      this.#points.splice(at, 1)
-      return
-    }
+    const hash = hashText(replica.node) | 0
+    let at = this.#firstFrom(hash)
+    while (this.#hashes[at] === hash && this.#replicas[at] !== replica) at++
+    if (this.#replicas[at] !== replica) return
+    this.#hashes.splice(at, 1)
+    this.#replicas.splice(at, 1)
   }
 
   /** Where this prefix is at home: a place for `at`. O(log n). */
   home(prefix: number): number {
     let best = 0
     let shortest = Infinity
-    let probe = prefix >>> 0
+    let probe = prefix
     for (let i = 0; i < PROBES; i++) {
-      probe = scramble(probe + i)
-      const place = this.#firstFrom(probe) % this.#points.length
-      const distance = ((this.#points[place]?.hash ?? 0) - probe) >>> 0
+      probe = scramble(probe + i) | 0
+      const place = this.#firstFrom(probe) % this.#hashes.length
+      const distance = ((this.#hashes[place] ?? 0) - probe) >>> 0
       if (distance < shortest) [best, shortest] = [place, distance]
     }
     return best
@@ -49,16 +52,16 @@ export class Ring {
 
   /** The replica at a place, going round. */
   at(place: number): Replica | undefined {
-    return this.#points[place % this.#points.length]?.replica
+    return this.#replicas[place % this.#replicas.length]
   }
 
-  /** Index of the first point not below the hash; the size when there is none. */
+  /** Index of the first hash not below this one; the size when there is none. */
   #firstFrom(hash: number): number {
     let low = 0
-    let high = this.#points.length
+    let high = this.#hashes.length
     while (low < high) {
       const middle = (low + high) >>> 1
-      if ((this.#points[middle]?.hash ?? 0) < hash) low = middle + 1
+      if ((this.#hashes[middle] ?? 0) < hash) low = middle + 1
       else high = middle
     }
     return low
