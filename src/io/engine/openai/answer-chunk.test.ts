@@ -17,7 +17,6 @@ describe('tokenChunks', () => {
   })
 
   it('gives each logprob entry a chunk, with ids or without', () => {
-    const entry = (token: string) => ({ token, logprob: -1, top_logprobs: [] })
     const logprobs = { content: [entry('a'), entry('b')] }
     for (const token_ids of [undefined, [1, 2]]) {
       const chunks = chunksOf({ delta: { content: 'ab' }, logprobs, token_ids })
@@ -67,3 +66,5 @@ describe('tokenChunks', () => {
 })
 
 const chunksOf = (choice: unknown) => tokenChunks(readAnswerChunk({ choices: [choice] }))
+
+const entry = (token: string) => ({ token, logprob: -1, top_logprobs: [] })
