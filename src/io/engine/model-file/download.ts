@@ -35,22 +35,24 @@ const SPARE_BYTES = 256 * 1024 * 1024
 const MAX_RETRY_MS = 60_000
 const PROGRESS_MS = 500
 
-/** `target` holds the whole, checked file when this resolves. Throws a Fault; the part stays for the next time. */
-export async function download(options: DownloadOptions): Promise<void> {
+/** Resolves with its SHA-256 when `target` holds the whole, checked file. Throws a Fault; the part stays for the next time. */
+export async function download(options: DownloadOptions): Promise<string> {
   const { source, target, signal } = options
   const part = await PartFile.open(target, source.url.href, signal)
   try {
     const told = await pullAll(part, options)
     const expected = options.expectedSha256 ?? told
-    if (expected !== null && part.sha256 !== expected) {
+    const { sha256 } = part
+    if (expected !== null && sha256 !== expected) {
       await part.remove()
       throw new Fault(
         'model_file_wrong_hash',
-        `${shown(source.url)} has SHA-256 ${part.sha256}, not ${expected}; the download was removed. ` +
+        `${shown(source.url)} has SHA-256 ${sha256}, not ${expected}; the download was removed. ` +
           'Check the expected hash, or whether the file was replaced at its source.',
       )
     }
     await part.moveTo(target)
+    return sha256
   } catch (error) {
     await part.close().catch(() => {})
     throw error

@@ -6,13 +6,13 @@ import { Fault } from '../../../core/base/refusal.ts'
 import { withDownloadLock } from './download-lock.ts'
 import { download, type DownloadProgress } from './download.ts'
 import { parseModelSource, type SourceEnv } from './model-source.ts'
-import { pinned, type ModelFile } from './pin.ts'
+import { pinAs, pinned, type ModelFile } from './pin.ts'
 
 export type ObtainOptions = {
   /** Downloads and pins live here; made when missing. */
   readonly folder: string
   readonly signal: AbortSignal
-  /** Lower-case hex; a file with another hash is refused. */
+  /** Hex; a file with another hash is refused. */
   readonly expectedSha256?: string
   /** Default 1 TiB: beyond any model, below a disk that a lying server would fill. */
   readonly maxBytes?: number
@@ -44,13 +44,14 @@ export async function obtainModelFile(source: string, options: ObtainOptions): P
     return expected(await pinned(parsed.path, pin, source, signal), options)
   }
   const target = join(folder, parsed.place)
+  const pin = `${target}.pin.json`
   await withDownloadLock(target, signal, say, async () => {
     if (await exists(target)) return
     const { freeBytes = freeBytesOf } = options
-    await download({
+    const sha256 = await download({
       source: parsed,
       target,
-      expectedSha256: options.expectedSha256 ?? null,
+      expectedSha256: options.expectedSha256?.toLowerCase() ?? null,
       maxBytes: options.maxBytes ?? MAX_MODEL_BYTES,
       attempts: options.attempts ?? 8,
       retryMs: options.retryMs ?? 1_000,
@@ -59,12 +60,13 @@ export async function obtainModelFile(source: string, options: ObtainOptions): P
       say,
       signal,
     })
+    await pinAs(target, pin, source, sha256)
   })
-  return expected(await pinned(target, `${target}.pin.json`, source, signal), options)
+  return expected(await pinned(target, pin, source, signal), options)
 }
 
 function expected(file: ModelFile, { expectedSha256 }: ObtainOptions): ModelFile {
-  if (expectedSha256 === undefined || expectedSha256 === file.sha256) return file
+  if (expectedSha256 === undefined || expectedSha256.toLowerCase() === file.sha256) return file
   throw new Fault(
     'model_file_wrong_hash',
     `${file.path} has SHA-256 ${file.sha256}, not ${expectedSha256}; remove it to download it again, or correct the expected hash`,

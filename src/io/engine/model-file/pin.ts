@@ -53,8 +53,18 @@ export async function pinned(
   return { path, sha256, bytes }
 }
 
-/** Hashes a file that was just written, too: what counts is what is on the disk. */
-export async function hashFile(path: string, signal: AbortSignal): Promise<string> {
+/** Pins a file whose hash is known already. */
+export async function pinAs(
+  path: string,
+  pinPath: string,
+  source: string,
+  sha256: string,
+): Promise<void> {
+  const { size: bytes, mtimeMs: modifiedAtMs } = await stat(path)
+  await writePin(pinPath, { path, source, sha256, bytes, modifiedAtMs })
+}
+
+async function hashFile(path: string, signal: AbortSignal): Promise<string> {
   const hash = createHash('sha256')
   const file = createReadStream(path, { highWaterMark: 1024 * 1024, signal })
   for await (const part of file as AsyncIterable<Buffer>) hash.update(part)

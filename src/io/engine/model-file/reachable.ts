@@ -35,9 +35,8 @@ const bare = (hostname: string): string => hostname.replace(/^\[|\]$/g, '')
 /** Whether the name or address is this machine itself, without asking anyone. */
 export function isLoopback(hostname: string): boolean {
   const host = bare(hostname).toLowerCase()
-  return (
-    host === 'localhost' || host.endsWith('.localhost') || host === '::1' || /^127\./.test(host)
-  )
+  if (isIP(host) === 4) return host.startsWith('127.')
+  return host === '::1' || host === 'localhost' || host.endsWith('.localhost')
 }
 
 /** An IP address that everyone on the internet means the same machine by. */
