@@ -37,7 +37,8 @@ export type HttpServer = {
   connections(): number
   /**
    * Stops accepting, lets running requests finish and closes connections as they fall idle; what is left
-   * after the deadline is cut. Resolves with how many connections were cut.
+   * after the deadline is cut. Resolves with how many were cut. Upgraded connections belong to whoever took
+   * them over: they are neither waited for nor cut, so that nodes can still hand in receipts.
    */
   close(deadlineMs: number): Promise<number>
 }
@@ -127,6 +128,8 @@ type Crowd = {
   answering(socket: Duplex, res: ServerResponse): boolean
   answerOn(socket: Duplex): ServerResponse | undefined
   upgraded(socket: Duplex): void
+  /** Calls back once no plain connection is left: now or later. */
+  onEmpty(then: () => void): void
   cutAll(): number
 }
 
@@ -137,13 +140,14 @@ function watchConnections(server: Server, options: HttpServerOptions): Crowd {
   const max = options.maxConnections ?? 4096
   const maxPerAddress = options.maxConnectionsPerAddress ?? Infinity
   const plain = new Map<Duplex, Connection>()
-  const upgraded = new Set<Duplex>()
   const perAddress = new Map<string, number>()
+  let whenEmpty: (() => void) | null = null
 
   const leave = (socket: Duplex): void => {
     const connection = plain.get(socket)
     if (!connection) return
     plain.delete(socket)
+    if (plain.size === 0) whenEmpty?.()
     const left = (perAddress.get(connection.address) ?? 1) - 1
     if (left > 0) perAddress.set(connection.address, left)
     else perAddress.delete(connection.address)
@@ -154,10 +158,7 @@ function watchConnections(server: Server, options: HttpServerOptions): Crowd {
     if (plain.size >= max || sameAddress >= maxPerAddress) return answerCrowded(socket)
     plain.set(socket, { address, answer: undefined })
     perAddress.set(address, sameAddress + 1)
-    socket.once('close', () => {
-      leave(socket)
-      upgraded.delete(socket)
-    })
+    socket.once('close', () => leave(socket))
   })
   return {
     plain: () => plain.size,
@@ -167,12 +168,13 @@ function watchConnections(server: Server, options: HttpServerOptions): Crowd {
       return connection !== undefined
     },
     answerOn: (socket) => plain.get(socket)?.answer,
-    upgraded(socket) {
-      leave(socket)
-      upgraded.add(socket)
+    upgraded: leave,
+    onEmpty(then) {
+      whenEmpty = then
+      if (plain.size === 0) then()
     },
     cutAll() {
-      const left = [...plain.keys(), ...upgraded]
+      const left = [...plain.keys()]
       for (const socket of left) socket.destroy()
       return left.length
     },
@@ -186,9 +188,10 @@ function closeServer(server: Server, crowd: Crowd, deadlineMs: number): Promise<
   if (!server.listening) return Promise.resolve(0)
   return new Promise((resolve) => {
     let cut = 0
+    server.close()
     const idle = setInterval(() => server.closeIdleConnections(), IDLE_CHECK_MS)
     const deadline = setTimeout(() => (cut = crowd.cutAll()), deadlineMs)
-    server.close(() => {
+    crowd.onEmpty(() => {
       clearInterval(idle)
       clearTimeout(deadline)
       resolve(cut)

@@ -128,23 +128,21 @@ describe('connections from strangers', () => {
     },
   )
 
-  it(
-    'does not count upgraded connections, but cuts them when it closes',
-    { timeout },
-    async (t) => {
-      const upgrade = {
-        onUpgrade: (_: unknown, socket: NodeJS.WritableStream) => void socket.write('hi'),
-      }
-      const { port, server } = await setup(t, upgrade)
-      const socket = await open(
-        port,
-        'GET / HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: y\r\n\r\n',
-      )
-      await new Promise((resolve) => socket.once('data', resolve))
-      assert.equal(server.connections(), 0)
-      assert.equal(await server.close(10), 1)
-    },
-  )
+  it('leaves upgraded connections to whoever took them over', { timeout }, async (t) => {
+    const { port, server } = await setup(t, {
+      onUpgrade: (_, socket) => void socket.on('data', (data) => socket.write(data)).write('hi'),
+    })
+    const head = 'GET / HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: y\r\n\r\n'
+    const socket = await open(port, head)
+    t.after(() => socket.destroy())
+    const heard = () =>
+      new Promise((resolve) => socket.once('data', (data) => resolve(String(data))))
+    assert.equal(await heard(), 'hi')
+    assert.equal(server.connections(), 0)
+    assert.equal(await server.close(10_000), 0)
+    socket.write('still here')
+    assert.equal(await heard(), 'still here')
+  })
 })
 
 describe('listening and closing', () => {

@@ -12,6 +12,7 @@ describe('the metrics of a gateway', () => {
     metrics.tokens('bard-3m', 10, 32)
     metrics.attempt('resumed')
     metrics.settled(1_500_000_000n)
+    metrics.disputed()
     const read = await value()
     assert.equal(read('baseload_requests_total{api="chat",model="bard-3m",status="200"}'), 2)
     assert.equal(read('baseload_requests_total{api="embedding",model="none",status="404"}'), 1)
@@ -19,6 +20,7 @@ describe('the metrics of a gateway', () => {
     assert.equal(read('baseload_attempts_total{outcome="resumed"}'), 1)
     assert.equal(read('baseload_attempts_total{outcome="lost"}'), 0)
     assert.equal(read('baseload_settled_usd_total'), 1.5)
+    assert.equal(read('baseload_receipts_disputed_total'), 1)
     assert.equal(read('baseload_request_duration_seconds_count'), 3)
   })
 

@@ -11,7 +11,7 @@ import { createHistogram } from './histogram.ts'
 /** A Prometheus server keeps every label value for ever: more models than this are counted as `other`. */
 export const MAX_MODEL_LABELS = 100
 
-/** How an attempt on one node ended. `resumed`: lost, and another node went on from its last token. */
+/** How an attempt on one node ended. `resumed` is counted beside `lost`: another node went on from its last token. */
 export const ATTEMPT_OUTCOMES = ['ok', 'resumed', 'busy', 'lost', 'failed', 'cancelled'] as const
 export type AttemptOutcome = (typeof ATTEMPT_OUTCOMES)[number]
 
@@ -36,6 +36,8 @@ export type GatewayMetrics = {
   tokens(model: string, input: number, output: number): void
   attempt(outcome: AttemptOutcome): void
   settled(nanoUsd: NanoUsd): void
+  /** A receipt that did not say what the gateway saw. */
+  disputed(): void
   /** Where the gauges come from; call it once the gateway stands. */
   watch(read: () => GatewayReadings): void
   /** Prometheus text format 0.0.4. */
@@ -63,10 +65,11 @@ export function createGatewayMetrics(): GatewayMetrics {
     [0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.1],
   )
   let settledNanoUsd = 0n
+  let disputes = 0
   let read: (() => GatewayReadings) | null = null
 
   exportModels(registry, models)
-  exportTotals(registry, attempts, () => settledNanoUsd)
+  exportTotals(registry, attempts, () => ({ settledNanoUsd, disputes }))
   exportReadings(registry, () => read?.() ?? null)
   return {
     request(api, model, status, seconds) {
@@ -82,6 +85,7 @@ export function createGatewayMetrics(): GatewayMetrics {
     },
     attempt: (outcome) => void attempts.set(outcome, (attempts.get(outcome) ?? 0) + 1),
     settled: (nanoUsd) => void (settledNanoUsd += nanoUsd),
+    disputed: () => void (disputes += 1),
     watch: (source) => void (read = source),
     text: async () =>
       (await registry.metrics()) + durations.text() + firstTokens.text() + addedLatencies.text(),
@@ -159,7 +163,7 @@ function exportModels(registry: Registry, models: ModelTallies): void {
 function exportTotals(
   registry: Registry,
   attempts: ReadonlyMap<AttemptOutcome, number>,
-  settledNanoUsd: () => NanoUsd,
+  totals: () => { settledNanoUsd: NanoUsd; disputes: number },
 ): void {
   registry.registerMetric(
     new Counter({
@@ -180,7 +184,18 @@ function exportTotals(
       registers: [],
       collect() {
         this.reset()
-        this.inc(Number(settledNanoUsd()) / 1e9)
+        this.inc(Number(totals().settledNanoUsd) / 1e9)
+      },
+    }),
+  )
+  registry.registerMetric(
+    new Counter({
+      name: 'baseload_receipts_disputed_total',
+      help: 'Receipts that did not say what the gateway saw: paid by its own count, if at all.',
+      registers: [],
+      collect() {
+        this.reset()
+        this.inc(totals().disputes)
       },
     }),
   )

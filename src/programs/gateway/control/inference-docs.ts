@@ -184,14 +184,15 @@ const embeddings = listOf(
   .omit({ has_more: true })
   .extend({ model: z.string(), usage })
 
-const models = listOf(
-  z.object({
+const model = z
+  .object({
     id: z.string(),
     object: z.literal('model'),
     created: z.int(),
     owned_by: z.string(),
-  }),
-).omit({ has_more: true })
+  })
+  .openapi('Model')
+const models = listOf(model).omit({ has_more: true })
 
 /** The paths and methods of the hot path, as the control API's own table of routes needs them. */
 export function documentInference(app: OpenAPIHono<ControlEnv>): void {
@@ -204,13 +205,17 @@ export function documentInference(app: OpenAPIHono<ControlEnv>): void {
       request: { body: { ...jsonOf('The request.', request), required: true } },
       responses: { 200: jsonOf('The answer.', answer), default: REFUSED },
     })
-  app.openAPIRegistry.registerPath({
-    method: 'get',
-    path: '/v1/models',
-    summary: 'The models that can be asked for now',
-    security: BEARER,
-    responses: { 200: jsonOf('The models.', models), default: REFUSED },
-  })
+  const get = (path: string, summary: string, params: z.ZodObject, answer: z.ZodType) =>
+    app.openAPIRegistry.registerPath({
+      method: 'get',
+      path,
+      summary,
+      security: BEARER,
+      request: { params },
+      responses: { 200: jsonOf('The answer.', answer), default: REFUSED },
+    })
+  get('/v1/models', 'The models that can be asked for now', z.object({}), models)
+  get('/v1/models/{id}', 'One model', z.object({ id: z.string() }), model)
   const streams = 'With `stream`, server-sent events of chunks, then [DONE]'
   post('/v1/chat/completions', `A chat answer. ${streams}`, chatRequest, chatCompletion)
   post('/v1/completions', `A text continued. ${streams}`, completionRequest, completion)
