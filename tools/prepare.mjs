@@ -1,11 +1,36 @@
 // Installs and builds what is missing, says what it does, and does nothing the second time.
 // Plain JavaScript without dependencies: it runs on a fresh clone.
 import { spawnSync } from 'node:child_process'
-import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  existsSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
+const SOURCES = ['src', 'test', 'bench', 'tsconfig.json', 'package.json', 'tools/copy-assets.mjs']
+const CLI = 'dist/src/programs/cli/main.js'
+
+/**
+ * After this, node_modules and dist are current. With `engine`, the embedded engine is installed, too;
+ * `enginesDir` is where the tests look for it.
+ */
+export async function prepare({ engine }) {
+  checkNode()
+  installPackages()
+  build()
+  const enginesDir =
+    process.env.BASELOAD_ENGINES || join(root, 'node_modules', '.cache', 'baseload', 'engines')
+  if (engine) await installEngine(enginesDir)
+  return { root, enginesDir, cli: join(root, CLI) }
+}
 
 /** Ends the process with a sentence a person can act on. */
 function fail(message) {
@@ -13,13 +38,17 @@ function fail(message) {
   process.exit(1)
 }
 
-function run(what, command, args) {
+function say(what) {
   process.stderr.write(`  · ${what}\n`)
-  const { status, stdout, stderr, error } = spawnSync(command, args, {
-    cwd: root,
-    encoding: 'utf8',
-  })
+}
+
+function run(what, command, args) {
+  say(what)
+  const result = spawnSync(command, args, { cwd: root, encoding: 'utf8', maxBuffer: 1 << 28 })
+  const { status, signal, stdout, stderr, error } = result
   if (status === 0) return
+  // Ctrl-C reaches the child, too: then there is nothing to explain.
+  if (signal === 'SIGINT') process.exit(130)
   process.stderr.write(`${stdout ?? ''}${stderr ?? ''}\n`)
   fail(
     `\`${command} ${args.join(' ')}\` failed${error ? `: ${error.message}` : ''}. Fix the above and run the same command again.`,
@@ -34,50 +63,58 @@ function checkNode() {
   )
 }
 
-/** npm writes node_modules/.package-lock.json; when the lock file is newer, the tree is stale. */
+/** The marker holds the lock file that was installed: another lock file means another tree. */
 function installPackages() {
   const marker = join(root, 'node_modules', '.baseload-installed')
   const lock = readFileSync(join(root, 'package-lock.json'), 'utf8')
   if (existsSync(marker) && readFileSync(marker, 'utf8') === lock) return
   run('installing packages (npm ci), about 20 s with a warm cache …', 'npm', [
     'ci',
+    // The compiler and PostgreSQL's binaries are needed whatever NODE_ENV or npm's settings say.
+    '--include=dev',
+    '--include=optional',
     '--no-audit',
     '--no-fund',
   ])
   writeFileSync(marker, lock)
 }
 
-function newest(folder) {
-  let latest = 0
-  for (const entry of readdirSync(join(root, folder), { recursive: true })) {
-    latest = Math.max(latest, statSync(join(root, folder, entry)).mtimeMs)
+function build() {
+  const marker = join(root, 'dist', '.built')
+  const builtAt = statSync(marker, { throwIfNoEntry: false })?.mtimeMs ?? 0
+  if (builtAt <= Math.max(...SOURCES.map(newest))) {
+    // What was deleted in src must not live on in dist: an old migration would still be applied.
+    rmSync(join(root, 'dist'), { recursive: true, force: true })
+    run('building …', join(root, 'node_modules', '.bin', 'tsc'), [])
+    run('copying SQL …', process.execPath, [join(root, 'tools', 'copy-assets.mjs')])
+    chmodSync(join(root, CLI), 0o755)
+    writeFileSync(marker, '')
+  }
+  linkBinary()
+}
+
+/** Makes `npx baseload` work from this folder; npm links only what dependencies bring. */
+function linkBinary() {
+  const link = join(root, 'node_modules', '.bin', 'baseload')
+  if (!existsSync(link)) {
+    rmSync(link, { force: true })
+    symlinkSync(join('..', '..', CLI), link)
+  }
+}
+
+/** When anything in here was last changed, added or removed; 0 for what does not exist. */
+function newest(path) {
+  const own = statSync(join(root, path), { throwIfNoEntry: false })
+  if (!own?.isDirectory()) return own?.mtimeMs ?? 0
+  let latest = own.mtimeMs
+  for (const entry of readdirSync(join(root, path), { recursive: true })) {
+    const stat = statSync(join(root, path, entry), { throwIfNoEntry: false })
+    latest = Math.max(latest, stat?.mtimeMs ?? 0)
   }
   return latest
 }
 
-function build() {
-  const marker = join(root, 'dist', '.built')
-  if (existsSync(marker) && statSync(marker).mtimeMs > Math.max(newest('src'), newest('test')))
-    return
-  run('building …', join(root, 'node_modules', '.bin', 'tsc'), [])
-  run('copying SQL …', process.execPath, [join(root, 'tools', 'copy-assets.mjs')])
-  writeFileSync(marker, '')
-}
-
-/** After this, node_modules and dist are current, and the embedded engine is where the tests look for it. */
-export async function prepare({ engine }) {
-  checkNode()
-  installPackages()
-  build()
-  const enginesDir =
-    process.env.BASELOAD_ENGINES ?? join(root, 'node_modules', '.cache', 'baseload', 'engines')
-  if (engine) {
-    const { installLlamaCpp } = await import(join(root, 'dist/src/io/engine/llama-cpp/install.js'))
-    await installLlamaCpp({
-      enginesDir,
-      backend: 'cpu',
-      say: (line) => process.stderr.write(`  · ${line}\n`),
-    })
-  }
-  return { root, enginesDir }
+async function installEngine(enginesDir) {
+  const { installLlamaCpp } = await import(join(root, 'dist/src/io/engine/llama-cpp/install.js'))
+  await installLlamaCpp({ enginesDir, backend: 'cpu', say })
 }

@@ -1,0 +1,79 @@
+/** `baseload join`: this machine becomes a node of a network. */
+import type { Command } from 'commander'
+import { createLogger } from '../../../io/telemetry/logger.ts'
+import { nodeConfig, readNodeConfig, type NodeConfig } from '../../node/config.ts'
+import { addOptions } from '../settings/manual.ts'
+import { EXIT, Failure } from '../shell/failure.ts'
+import { makePrivateFolder } from '../shell/home.ts'
+import { aborted, type StopRequests } from '../shell/stop-requests.ts'
+import { reportReady } from '../shell/supervised.ts'
+import { describe, print, type Flags, type Shell } from './command.ts'
+import { modelFlags } from './model-flags.ts'
+import { roleSettings } from './role.ts'
+
+export function joinCommand(command: Command, shell: Shell): Command {
+  describe(
+    command.argument('[gateways...]', 'gateway addresses; several are fine'),
+    'Sell what this machine can compute: no open port, no wallet, no stake',
+    'baseload join https://gateway.example --model hf:org/repo/file.gguf',
+    'baseload join https://gateway.example --model bard=./bard-3m-f16.gguf --slots 4 --price-out 0.05',
+    'baseload join https://gateway.example --engine openai --upstream http://127.0.0.1:8000/v1',
+  )
+    .option(
+      '--model <model>',
+      '[name=]file.gguf, https://… or hf:org/repo/file.gguf; an upstream’s name with --engine openai (repeatable)',
+      (text: string, before: string[] = []) => [...before, text],
+    )
+    .option('--slots <number>', 'answers at the same time, of each --model [4]')
+    .option('--price-in <usd>', 'USD per million input tokens, of each --model [0.02]')
+    .option('--price-out <usd>', 'USD per million output tokens, of each --model [0.05]')
+    .option('--skip-doctor', 'do not check this machine first')
+  return addOptions(command, nodeConfig, ['home', 'gateways', 'models']).action(
+    async (gateways: string[], flags: Flags) => {
+      const config = joinSettings(gateways, flags, shell)
+      makePrivateFolder(config.home)
+      if (flags['skipDoctor'] !== true) {
+        const { doctorFirst } = await import('./doctor.ts')
+        await doctorFirst(config, flags, shell)
+      }
+      await runNode(config, flags, shell)
+    },
+  )
+}
+
+function joinSettings(gateways: readonly string[], flags: Flags, shell: Shell): NodeConfig {
+  const models = modelFlags(flags)
+  const given = {
+    ...flags,
+    gateways: gateways.length > 0 ? gateways : undefined,
+    models: models.length > 0 ? models : undefined,
+  }
+  const { settings } = roleSettings('node', nodeConfig, given, shell)
+  return readNodeConfig(settings)
+}
+
+async function runNode(config: NodeConfig, flags: Flags, shell: Shell): Promise<void> {
+  const { startNode } = await import('../../node/main.ts')
+  const { terminal, stops } = shell
+  const logger = createLogger(config.logLevel, config.logFile)
+  const say = (line: string) => terminal.err(`${line}\n`)
+  const starting = startNode(config, { logger, say })
+  const node = await Promise.race([starting, aborted(stops.stop)])
+  // Asked to stop while a model was being downloaded or loaded: there is nothing to finish.
+  if (!node) throw new Failure(EXIT.interrupted, 'interrupted', { code: 'interrupted' })
+  reportReady(node.id)
+  await print(flags, terminal, { id: node.id, gateways: config.gateways }, () =>
+    process.connected ? '' : `this machine is ${node.id}; Ctrl-C finishes what runs, then leaves\n`,
+  )
+  await untilDrained(node, stops)
+}
+
+/** The first request lets running answers end; the second hands them over at once. */
+async function untilDrained(
+  node: { drain(): Promise<void>; stop(): Promise<void> },
+  stops: StopRequests,
+): Promise<void> {
+  await aborted(stops.stop)
+  stops.kill.addEventListener('abort', () => void node.stop())
+  await node.drain()
+}

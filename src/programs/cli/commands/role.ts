@@ -1,0 +1,26 @@
+/** What the commands that run a part of the network share: settings of their role, logger, end. */
+import { join } from 'node:path'
+import type { z } from 'zod'
+import { mergeSettings, readConfigFile, type Role } from '../settings/settings.ts'
+import { homeFolder } from '../shell/home.ts'
+import type { Flags, Shell } from './command.ts'
+
+/** A role's settings from everywhere they can come from. */
+export function roleSettings<S extends z.ZodObject>(
+  role: Role,
+  schema: S,
+  flags: Flags,
+  shell: Shell,
+): { settings: z.output<S>; configFile: string } {
+  const home = homeFolder(typeof flags['home'] === 'string' ? flags['home'] : undefined, shell.env)
+  const given = typeof flags['config'] === 'string' ? flags['config'] : undefined
+  const configFile = given ?? join(home, 'config.json')
+  const settings = mergeSettings(schema, {
+    role,
+    fallback: {},
+    file: readConfigFile(configFile, role, given !== undefined),
+    env: shell.env,
+    flags: { ...flags, home },
+  })
+  return { settings, configFile }
+}

@@ -1,0 +1,147 @@
+/** A small client of the gateway's HTTP API for the commands: JSON in, JSON out, and one event stream. */
+import { z } from 'zod'
+import { reasonOf } from '../../../core/base/refusal.ts'
+import { SseParser } from '../../../io/engine/openai/sse-parser.ts'
+import { EXIT, Failure } from './failure.ts'
+import type { Access } from './client-settings.ts'
+
+export type GatewayClient = {
+  readonly url: string
+  get(path: string): Promise<unknown>
+  post(path: string, body: unknown): Promise<unknown>
+  delete(path: string): Promise<unknown>
+  /** POSTs, and yields each event's JSON until `[DONE]`. Aborting the signal cancels the answer. */
+  stream(path: string, body: unknown, signal: AbortSignal): AsyncGenerator<unknown, void, void>
+}
+
+/**
+ * Every method throws Failure: `refused` with the gateway's own words, `unreachable`, or `interrupted` when `stop`
+ * is aborted.
+ */
+export function gatewayClient(access: Access, stop: AbortSignal): GatewayClient {
+  const headers: Record<string, string> = { 'content-type': 'application/json' }
+  if (access.apiKey !== null) headers['authorization'] = `Bearer ${access.apiKey}`
+
+  async function send(method: string, path: string, body: unknown, signal: AbortSignal) {
+    const request = { method, headers, body: body === undefined ? null : JSON.stringify(body) }
+    try {
+      const either = AbortSignal.any([signal, stop])
+      const response = await fetch(access.url + path, { ...request, signal: either })
+      if (!response.ok) throw await refusal(response, path)
+      return response
+    } catch (error) {
+      throw error instanceof Failure ? error : unreachable(access, error)
+    }
+  }
+
+  async function json(method: string, path: string, body?: unknown): Promise<unknown> {
+    const timeout = AbortSignal.timeout(access.timeoutMs)
+    const response = await send(method, path, body, timeout)
+    if (response.status === 204) return null
+    return await response.json().catch((error: unknown) => {
+      throw notAGateway(access.url + path, error)
+    })
+  }
+
+  return {
+    url: access.url,
+    get: (path) => json('GET', path),
+    post: (path, body) => json('POST', path, body),
+    delete: (path) => json('DELETE', path),
+    async *stream(path, body, signal) {
+      const response = await send('POST', path, body, signal)
+      if (response.body === null) throw notAGateway(access.url + path, null)
+      try {
+        const parser = new SseParser()
+        for await (const bytes of response.body)
+          for (const { data } of parser.push(bytes)) {
+            if (data === '[DONE]') return
+            yield parseEvent(data)
+          }
+      } catch (error) {
+        throw error instanceof Failure ? error : unreachable(access, error)
+      }
+      throw new Failure(EXIT.unreachable, 'the answer broke off before its end', {
+        code: 'stream_broken',
+        next: 'ask again; only the tokens that arrived are paid',
+      })
+    },
+  }
+}
+
+const errorBody = z.object({
+  error: z.object({ message: z.string(), code: z.string().nullable().optional() }),
+})
+
+async function refusal(response: Response, path: string): Promise<Failure> {
+  const text = await response.text()
+  const parsed = errorBody.safeParse(jsonOrNull(text))
+  if (!parsed.success) {
+    const start = text.replace(/\s+/g, ' ').slice(0, 120)
+    return new Failure(EXIT.refused, `${path} answered ${response.status}: ${start}`, {
+      code: `http_${response.status}`,
+      next: 'is this the address of a Baseload gateway?',
+    })
+  }
+  const { message, code } = parsed.data.error
+  const next = NEXT[code ?? ''] ?? retryText(response.headers.get('retry-after'))
+  return new Failure(EXIT.refused, message, {
+    code: code ?? `http_${response.status}`,
+    ...(next === null ? {} : { next }),
+  })
+}
+
+/** The next step, where the gateway's message cannot know this machine. */
+const NEXT: Readonly<Record<string, string>> = {
+  missing_api_key: 'set BASELOAD_API_KEY, or give --key-file <file>',
+  invalid_api_key: 'check BASELOAD_API_KEY; `npm start` prints the key of a local network',
+  revoked_api_key: 'make another with `baseload keys create`',
+  expired_api_key: 'make another with `baseload keys create`',
+  model_not_found: '`baseload models` lists what can be asked for',
+  insufficient_balance: '`baseload account` shows the balance',
+}
+
+const retryText = (seconds: string | null): string | null =>
+  seconds === null ? null : `try again in ${seconds} s`
+
+function parseEvent(data: string): unknown {
+  const event = jsonOrNull(data)
+  const failed = errorBody.safeParse(event)
+  if (!failed.success) return event
+  const { message, code } = failed.data.error
+  throw new Failure(EXIT.refused, message, { code: code ?? 'stream_failed' })
+}
+
+function unreachable(access: Access, error: unknown): Failure {
+  if (error instanceof Error && error.name === 'AbortError')
+    return new Failure(EXIT.interrupted, 'interrupted', { code: 'interrupted', cause: error })
+  const timedOut = error instanceof Error && error.name === 'TimeoutError'
+  const why = timedOut ? `no answer within ${access.timeoutMs / 1000} s` : rootReason(error)
+  return new Failure(EXIT.unreachable, `cannot reach the gateway at ${access.url}: ${why}`, {
+    code: 'unreachable',
+    next: 'is it running? `npm start` starts one; --url or BASELOAD_URL names another',
+    cause: error,
+  })
+}
+
+/** fetch says "fetch failed"; its cause says why. */
+function rootReason(error: unknown): string {
+  if (!(error instanceof Error)) return String(error)
+  if (error.cause !== undefined) return rootReason(error.cause)
+  return 'code' in error && typeof error.code === 'string' ? error.code : reasonOf(error)
+}
+
+const notAGateway = (url: string, cause: unknown): Failure =>
+  new Failure(EXIT.refused, `${url} did not answer in JSON`, {
+    code: 'not_a_gateway',
+    next: 'is this the address of a Baseload gateway?',
+    cause,
+  })
+
+function jsonOrNull(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return null
+  }
+}

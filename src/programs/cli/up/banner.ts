@@ -1,0 +1,43 @@
+/** What a person sees when the network runs: lines that work as printed. */
+import { formatUsd, type NanoUsd } from '../../../core/base/money.ts'
+import type { Terminal } from '../shell/terminal.ts'
+
+export const DEMO_MODEL = 'bard-3m'
+
+export function banner(
+  network: { url: string; apiKey: string; nodes: number; balanceNanoUsd: NanoUsd },
+  { bold, dim }: Pick<Terminal, 'bold' | 'dim'>,
+): string {
+  const { url, apiKey, nodes, balanceNanoUsd } = network
+  return `
+  ${bold('Baseload is running')}: one gateway, ${nodes} node${nodes === 1 ? '' : 's'}, model ${DEMO_MODEL} (a 3-million-parameter Shakespeare).
+
+  URL      ${bold(`${url}/v1`)}
+  key      ${bold(apiKey)}
+  balance  $${formatUsd(balanceNanoUsd)} test credit
+
+  ${dim('# stream with curl')}
+  ${curlLine(url, apiKey)}
+
+  ${dim("# the same with the openai package, from this repository's folder")}
+  ${openaiLine(url, apiKey)}
+
+  ${dim('# talk')}
+  npx baseload chat
+
+  Ctrl-C stops everything. Requests, as they finish:
+
+`
+}
+
+const PROMPT = 'ROMEO: But soft, what light'
+
+export const curlLine = (url: string, apiKey: string): string =>
+  `curl -N ${url}/v1/chat/completions -H 'Authorization: Bearer ${apiKey}' -H 'Content-Type: application/json' ` +
+  `-d '${JSON.stringify({ model: DEMO_MODEL, stream: true, max_tokens: 64, messages: [{ role: 'user', content: PROMPT }] })}'`
+
+export const openaiLine = (url: string, apiKey: string): string =>
+  `node --input-type=module -e 'import OpenAI from "openai"; ` +
+  `const openai = new OpenAI({ baseURL: "${url}/v1", apiKey: "${apiKey}" }); ` +
+  `const answer = await openai.chat.completions.create({ model: "${DEMO_MODEL}", stream: true, max_tokens: 64, messages: [{ role: "user", content: "${PROMPT}" }] }); ` +
+  `for await (const chunk of answer) process.stdout.write(chunk.choices[0]?.delta?.content ?? "")'`

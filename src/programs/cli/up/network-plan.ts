@@ -1,0 +1,70 @@
+/** How the processes of `baseload up` are called: the same commands a person would type for each. */
+import { existsSync } from 'node:fs'
+import { extname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { packageRoot } from '../shell/home.ts'
+import { DEMO_MODEL } from './banner.ts'
+import type { NetworkPlan } from './network.ts'
+import type { UpConfig } from './up-config.ts'
+
+export type PlanInput = {
+  readonly config: UpConfig
+  readonly configFile: string
+  readonly home: string
+  readonly env: NodeJS.ProcessEnv
+  readonly url: string
+  readonly port: number
+  readonly enginesDir: string
+  readonly databaseUrl: string
+}
+
+export function networkPlan(input: PlanInput): NetworkPlan {
+  const { config, home, env, url, databaseUrl } = input
+  const shared = existsSync(input.configFile) ? ['--config', input.configFile] : []
+  const gateway = ['gateway', '--home', join(home, 'gateway'), '--port', String(input.port)]
+  return {
+    home,
+    program: [process.execPath, ...process.execArgv, mainFile()],
+    gateway: {
+      args: [...gateway, '--log-requests', 'pretty', ...shared],
+      // In the environment and not among the arguments: the URL holds a password, and `ps` shows arguments.
+      env: { ...env, BASELOAD_DATABASE_URL: databaseUrl },
+    },
+    nodes: Array.from({ length: config.nodes }, (_, index) => ({
+      args: ['join', url, ...nodeArguments(input, index + 1), ...shared],
+      env: withoutSecrets(env),
+    })),
+  }
+}
+
+function nodeArguments({ config, home, enginesDir }: PlanInput, number: number): string[] {
+  const model = join(packageRoot(), 'models', DEMO_MODEL, `${DEMO_MODEL}-f16.gguf`)
+  const options = {
+    home: join(home, 'nodes', String(number)),
+    model: `${DEMO_MODEL}=${model}`,
+    slots: String(config.slots),
+    // Several nodes share this machine's cores, and the demo model needs no GPU.
+    threads: '1',
+    gpu: 'none',
+    'engines-dir': enginesDir,
+  }
+  return [
+    ...Object.entries(options).flatMap(([flag, value]) => [`--${flag}`, value]),
+    '--skip-doctor',
+  ]
+}
+
+/** Nodes are strangers' machines in real life: they get nothing that only a gateway or tenant may know. */
+function withoutSecrets(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
+  const {
+    DATABASE_URL: _url,
+    BASELOAD_DATABASE_URL: _ownUrl,
+    BASELOAD_API_KEY: _key,
+    ...rest
+  } = env
+  return rest
+}
+
+/** main.js in dist/, main.ts under tsx. */
+const mainFile = (): string =>
+  fileURLToPath(new URL(`../main${extname(import.meta.url)}`, import.meta.url))
