@@ -164,11 +164,11 @@ type Watch = {
 }
 
 /** Starts the server again whenever it dies, until `signal`. */
-async function watch(watch: Watch): Promise<void> {
-  const { signal, logger, changed } = watch
+async function watch(watched: Watch): Promise<void> {
+  const { signal, logger, changed } = watched
   const restarts: number[] = []
   const stopped = aborted(signal)
-  let server: Server | null = watch.server
+  let server: Server | null = watched.server
   while (!signal.aborted) {
     if (server) {
       await Promise.race([server.exited, stopped])
@@ -179,12 +179,12 @@ async function watch(watch: Watch): Promise<void> {
     }
     while (restarts.length > 0 && Date.now() - (restarts[0] ?? 0) > RESTART_WINDOW_MS)
       restarts.shift()
-    if (restarts.length === QUICK_RESTARTS) watch.onDown(downFault(watch.folder))
+    if (restarts.length === QUICK_RESTARTS) watched.onDown(downFault(watched.folder))
     const slow = restarts.length >= QUICK_RESTARTS
     await nap(slow ? SLOW_RESTART_MS : QUICK_RESTART_MS * 2 ** restarts.length, signal)
     if (signal.aborted) return
     restarts.push(Date.now())
-    server = await revive(watch)
+    server = await revive(watched)
     changed(server)
   }
 }

@@ -27,7 +27,7 @@ const SETTINGS = {
   max_connections: 60,
   shared_buffers: '64MB',
   max_wal_size: '512MB',
-  wal_compression: 'on',
+  wal_compression: 'off',
   checkpoint_timeout: '10min',
   autovacuum_naptime: '20s',
   jit: 'off',
@@ -105,10 +105,10 @@ export async function startPostmaster(options: {
     stdio: ['ignore', output, output],
   })
   closeSync(output)
-  let over = false
+  const state = { over: false }
   const exited = new Promise<void>((resolve) => {
     const done = (): void => {
-      over = true
+      state.over = true
       resolve()
     }
     child.once('exit', done)
@@ -117,12 +117,12 @@ export async function startPostmaster(options: {
   child.unref()
   const { pid } = child
   const deadline = Date.now() + READY_TIMEOUT_MS
-  while (!over && Date.now() < deadline) {
+  while (!state.over && Date.now() < deadline) {
     const file = readPidFile(data)
     if (pid !== undefined && file?.pid === pid && file.ready) return { pid, exited }
     await sleep(POLL_MS)
   }
-  if (pid !== undefined && !over) await stopPostmaster(pid)
+  if (pid !== undefined && !state.over) await stopPostmaster(pid)
   throw new Fault(
     'postgres_start_failed',
     `PostgreSQL did not start in ${data}. The end of ${log}:\n${tail(log)}`,

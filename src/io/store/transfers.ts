@@ -29,8 +29,6 @@ class NotPosted extends Error {
 }
 
 function check({ key, debit, credit, nanoUsd, kind }: Transfer): Refusal | null {
-  const bad = (param: string, message: string): Refusal =>
-    refuse('invalid_value', message, { param })
   if (nanoUsd <= 0n) return bad('nanoUsd', `A transfer moves more than nothing; got ${nanoUsd}.`)
   if (debit === credit) return bad('credit', `A transfer from ${debit} to itself moves nothing.`)
   if (key.startsWith('att_'))
@@ -41,6 +39,8 @@ function check({ key, debit, credit, nanoUsd, kind }: Transfer): Refusal | null 
   return null
 }
 
+const bad = (param: string, message: string): Refusal => refuse('invalid_value', message, { param })
+
 async function post(sql: Transaction, transfer: Transfer): Promise<'posted' | 'duplicate'> {
   const { key, debit, credit, nanoUsd, kind, reference } = transfer
   const fresh = await sql`
@@ -48,17 +48,17 @@ async function post(sql: Transaction, transfer: Transfer): Promise<'posted' | 'd
     values (${key}, ${debit}, ${credit}, ${nanoUsd}, ${kind}, ${reference}, ${Date.now()})
     on conflict (key) do nothing returning key`
   if (fresh.length === 0) return await compare(sql, transfer)
-  // Tenants before nodes, each by id: the order in which every statement of ours takes these locks.
   const changes = [
     { account: debit, nanoUsd: -nanoUsd },
     { account: credit, nanoUsd },
-  ]
-  const rank = ({ account }: { account: string }): string =>
-    account.startsWith('tenant:') ? `0${account}` : `1${account}`
-  for (const change of changes.toSorted((a, b) => (rank(a) < rank(b) ? -1 : 1)))
-    await changeBalance(sql, change.account, change.nanoUsd)
+  ].toSorted((a, b) => (lockRank(a.account) < lockRank(b.account) ? -1 : 1))
+  for (const change of changes) await changeBalance(sql, change.account, change.nanoUsd)
   return 'posted'
 }
+
+/** Tenants before nodes, each by id: the order in which every statement of ours takes these locks. */
+const lockRank = (account: string): string =>
+  account.startsWith('tenant:') ? `0${account}` : `1${account}`
 
 /** The key was used before: the same transfer again is fine, another one is not. */
 async function compare(sql: Transaction, wanted: Transfer): Promise<'duplicate'> {
