@@ -65,12 +65,14 @@ export function chooseReplica(choice: Choice): Chosen | Full | Refusal {
   if (pinned) return pinned
   const demands = demandsOf(choice, shelf.replicas)
   if (isRefusal(demands)) return demands
-  const compare = preferenceOrder(choice, demands)
-  const quick = compare === null ? quickChoice(choice, shelf, demands) : null
-  if (quick) return { chosen: quick }
-  const best = bestOfAll(choice, shelf, demands, compare ?? byFinish(choice))
-  if (best) return { chosen: best }
-  return noneFree(choice, shelf, demands)
+  const chosen = shelf.pool.roomy > 0 ? chooseRoomy(choice, shelf, demands) : null
+  return chosen ? { chosen } : noneFree(choice, shelf, demands)
+}
+
+function chooseRoomy(choice: Choice, shelf: ModelReplicas, demands: Demands): Replica | null {
+  const order = preferenceOrder(choice, demands)
+  const quick = order === null ? quickChoice(choice, shelf, demands) : null
+  return quick ?? bestOfAll(choice, shelf, demands, order ?? byFinish(choice))
 }
 
 /** Without fallbacks and without an order the first replica tried is the only one. */
@@ -186,22 +188,24 @@ function bestOfAll(
 
 const restsUntil = (replica: Replica): Millis => replica.cooldown?.until ?? 0
 
-/** Nobody is free: all that fit are full, or the context wish was too great, or nobody fits. */
+/** Nobody is free: those that fit are full, or the context wish was too great, or nobody fits. */
 function noneFree(choice: Choice, shelf: ModelReplicas, demands: Demands): Chosen | Full | Refusal {
-  const open = shelf.replicas.filter((replica) => isOpen(replica, choice, demands))
+  const open: Replica[] = []
+  for (const replica of shelf.replicas) {
+    if (isOpen(replica, choice, demands)) open.push(replica)
+    if (open.length === ESTIMATED_FROM) break
+  }
   if (open.length > 0) return { full: true, retryAfterS: retryAfterS(open, choice) }
   if (choice.contextTokensAtLeast > 0) return chooseReplica({ ...choice, contextTokensAtLeast: 0 })
   return explainNone(choice, shelf.replicas, demands)
 }
 
+/** So many full replicas tell how long it takes: a full network must not cost a look at all of it. */
+const ESTIMATED_FROM = 8
 const MAX_RETRY_AFTER_S = 30
 
-/** When the first of them is expected to have a slot free, in whole seconds from 1 to 30. */
+/** When the first of these is expected to have a slot free, in whole seconds from 1 to 30. */
 function retryAfterS(open: readonly Replica[], { expectedTokens }: Choice): number {
-  let soonestMs = Infinity
-  for (const replica of open) {
-    const wholeMs = measuredMs(replica, expectedTokens) ?? 1000
-    soonestMs = Math.min(soonestMs, wholeMs / replica.slots)
-  }
-  return Math.min(MAX_RETRY_AFTER_S, Math.max(1, Math.ceil(soonestMs / 1000)))
+  const waitsMs = open.map((one) => (measuredMs(one, expectedTokens) ?? 1000) / one.slots)
+  return Math.min(MAX_RETRY_AFTER_S, Math.max(1, Math.ceil(Math.min(...waitsMs) / 1000)))
 }

@@ -8,6 +8,7 @@ import type { Heartbeat } from '../protocol/link.ts'
 import {
   busySlots,
   cooldownAfter,
+  isFull,
   recordFree,
   type Cooldown,
   type Pool,
@@ -104,8 +105,7 @@ export class ReplicaTable {
     else replica.cooldown = this.#cooldownOf(replica.node, now)
     replica.position = shelf.replicas.push(replica) - 1
     replica.pool = shelf.pool
-    shelf.pool.slots += replica.slots
-    shelf.pool.running += replica.outstanding
+    count(shelf.pool, replica, 1)
     shelf.ring.add(replica)
   }
 
@@ -118,10 +118,10 @@ export class ReplicaTable {
       last.position = replica.position
     }
     replica.position = -1
-    shelf.pool.slots -= replica.slots
-    shelf.pool.running -= replica.outstanding
+    count(shelf.pool, replica, -1)
     // Attempts still running on it go on counting, apart from the model's.
-    replica.pool = { running: replica.outstanding, slots: replica.slots }
+    replica.pool = { running: 0, slots: 0, roomy: 0 }
+    count(replica.pool, replica, 1)
     shelf.ring.remove(replica)
     if (shelf.replicas.length === 0) this.#remember(replica.model)
   }
@@ -169,9 +169,16 @@ export class ReplicaTable {
 const newShelf = (model: string): Shelf => ({
   model,
   replicas: [],
-  pool: { running: 0, slots: 0 },
+  pool: { running: 0, slots: 0, roomy: 0 },
   ring: new Ring(),
 })
+
+/** Counts a replica in (1) or out (−1). */
+function count(pool: Pool, replica: Replica, sign: 1 | -1): void {
+  pool.slots += sign * replica.slots
+  pool.running += sign * replica.outstanding
+  pool.roomy += sign * Number(!isFull(replica))
+}
 
 /** A changed offer keeps what was learnt; attempts that still run on the old record now count as others'. */
 function inherit(replica: Replica, old: Replica): void {

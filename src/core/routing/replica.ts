@@ -21,8 +21,13 @@ export type Cooldown = {
   readonly failures: number
 }
 
-/** What all replicas of one model carry together: the measure of a replica's fair share. */
-export type Pool = { running: number; slots: number }
+/** All replicas of one model together: the measure of a replica's fair share, and whether to look at all. */
+export type Pool = {
+  running: number
+  slots: number
+  /** Replicas that are not full. */
+  roomy: number
+}
 
 export type Replica = {
   readonly node: string
@@ -102,7 +107,7 @@ export function replicaFrom(input: {
     idleSince: now,
     cooldown: null,
     draining: false,
-    pool: { running: 0, slots: model.slots },
+    pool: { running: 0, slots: model.slots, roomy: 1 },
     position: -1,
   }
 }
@@ -138,15 +143,15 @@ export function isWell(replica: Replica, now: Millis): boolean {
 
 /** An attempt was sent. */
 export function recordDispatch(replica: Replica): void {
-  replica.outstanding += 1
   replica.pool.running += 1
+  setBusy(replica, replica.outstanding + 1, replica.othersBusy)
 }
 
 /** An attempt is over, however it went. Call once for each dispatch. */
 export function recordEnd(replica: Replica, now: Millis): void {
-  replica.outstanding -= 1
   replica.pool.running -= 1
   replica.idleSince = now
+  setBusy(replica, replica.outstanding - 1, replica.othersBusy)
 }
 
 export function recordFirstToken(replica: Replica, elapsedMs: number): void {
@@ -160,12 +165,23 @@ export function recordTokens(replica: Replica, tokens: number, elapsedMs: number
 
 /** The node said what is free: what is missing beyond our own attempts, others hold. */
 export function recordFree(replica: Replica, free: number, queued: number): void {
-  replica.othersBusy = Math.max(0, replica.slots - free + queued - replica.outstanding)
+  const { slots, outstanding } = replica
+  setBusy(replica, outstanding, Math.max(0, slots - free + queued - outstanding))
 }
 
 /** The node had no slot: it counts as full until it reports again or one of our attempts ends there. */
 export function recordBusy(replica: Replica): void {
-  replica.othersBusy = Math.max(replica.othersBusy, capacityOf(replica) - replica.outstanding)
+  const { outstanding, othersBusy } = replica
+  setBusy(replica, outstanding, Math.max(othersBusy, capacityOf(replica) - outstanding))
+}
+
+/** The one place where load changes, so that the pool's count of roomy replicas is always right. */
+function setBusy(replica: Replica, outstanding: number, othersBusy: number): void {
+  const before = isFull(replica)
+  replica.outstanding = outstanding
+  replica.othersBusy = othersBusy
+  const after = isFull(replica)
+  if (before !== after) replica.pool.roomy += after ? -1 : 1
 }
 
 /** An attempt went well: whatever was held against the replica is forgotten. */
