@@ -4,6 +4,7 @@
  *
  *   drain(): DRAIN ─► running answers end, at most `drainMs` ─► the rest is handed over ─► receipts handed in ─► links close
  */
+import { once } from 'node:events'
 import { formatUsd, type TokenPrice } from '../../core/base/money.ts'
 import { reasonOf } from '../../core/base/refusal.ts'
 import type { Heartbeat } from '../../core/protocol/link.ts'
@@ -46,7 +47,9 @@ export class Agent {
   /** Running attempts: what stops each, and when it is over. */
   readonly #running = new Map<AbortController, Promise<void>>()
   readonly #hurry = new AbortController()
-  #leaving: Promise<void> | null = null
+  readonly #leave = new AbortController()
+  /** Resolves when everything is closed; rejects when receipts could not be written to disk. */
+  readonly left: Promise<void>
 
   /** Dials every gateway at once. */
   constructor(parts: AgentParts) {
@@ -57,18 +60,18 @@ export class Agent {
           `$${formatUsd(BigInt(model.outputNanoUsdPerMTok))} out per million tokens, ${model.slots} at a time`,
       )
     this.#links = parts.gateways.map((url) => this.#dial(url))
+    this.left = this.#leaveWhenAsked()
   }
 
   /** Finishes or hands over what runs, hands in the receipts, and closes the links. Asking twice is fine. */
-  drain(): Promise<void> {
-    this.#leaving ??= this.#leave()
-    return this.#leaving
+  drain(): void {
+    this.#leave.abort()
   }
 
   /** The same without waiting for anyone: answers are handed over, receipts go to disk for the next start. */
-  stop(): Promise<void> {
+  stop(): void {
     this.#hurry.abort()
-    return this.drain()
+    this.#leave.abort()
   }
 
   #dial(url: string): LinkClient {
@@ -133,7 +136,7 @@ export class Agent {
   #load(gateway: string | null): Heartbeat {
     const { engine, offer } = this.#parts
     if (offer.update(engine.models())) this.#reoffer()
-    const closed = this.#leaving !== null || (this.#bookOf(gateway)?.trouble ?? null) !== null
+    const closed = this.#leave.signal.aborted || (this.#bookOf(gateway)?.trouble ?? null) !== null
     const loads = offer.models.map(({ model }) => engine.load(model))
     return {
       free: loads.map(({ free }) => (closed ? 0 : free)),
@@ -164,7 +167,11 @@ export class Agent {
   async #run(attempt: IncomingAttempt, gateway: string | null, signal: AbortSignal): Promise<void> {
     const { engine, priceOf, now, logger } = this.#parts
     const book = await this.#bookFor(gateway)
-    const why = this.#leaving ? 'the node drains' : typeof book === 'string' ? book : book.trouble
+    const why = this.#leave.signal.aborted
+      ? 'the node drains'
+      : typeof book === 'string'
+        ? book
+        : book.trouble
     if (why !== null || typeof book === 'string') {
       attempt.busy({ code: 'node_busy', message: why ?? '', param: null, retryable: true })
       return
@@ -183,7 +190,8 @@ export class Agent {
     }
   }
 
-  async #leave(): Promise<void> {
+  async #leaveWhenAsked(): Promise<void> {
+    await once(this.#leave.signal, 'abort')
     const { say, drainMs, shelf, settleMs = SETTLE_MS } = this.#parts
     for (const link of this.#links) link.drain()
     if (this.#running.size > 0) {

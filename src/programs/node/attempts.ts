@@ -25,7 +25,7 @@ export type AttemptParts = {
   readonly engine: Engine
   /** What this node asks for the model now; null: it does not sell it. */
   readonly priceOf: (model: string) => TokenPrice | null
-  readonly write: (draft: ReceiptDraft) => Receipt
+  readonly write: (draft: ReceiptDraft) => unknown
   /** Aborted with the attempt's own signal, and when the node has to leave before the answer is whole. */
   readonly signal: AbortSignal
   readonly now: () => Millis
@@ -101,11 +101,9 @@ class AttemptRun {
     const stream = engine.generate(task, signal)
     let step
     try {
-      // The engine's first word says that it has a slot and that the request fits its context.
-      for (step = await stream.next(); !step.done; step = await stream.next()) {
-        this.#attempt.accept()
+      // The first tokens, or the end, accept the attempt on the link: then the engine has a slot for it and it fits the context.
+      for (step = await stream.next(); !step.done; step = await stream.next())
         await this.#hand(step.value)
-      }
     } catch (thrown) {
       this.#interrupted(thrown)
       return

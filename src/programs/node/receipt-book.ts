@@ -171,6 +171,7 @@ export class ReceiptBook {
   async close(): Promise<void> {
     this.#closed = true
     this.#send = null
+    this.#settled()
     await this.#ticking
     if (this.#timer) clearTimeout(this.#timer)
     if (this.#watch) clearTimeout(this.#watch)

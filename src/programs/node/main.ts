@@ -1,0 +1,145 @@
+/** A node: its home locked, its key, engine, offer, receipts and links put together, and taken apart again. */
+import { mkdirSync } from 'node:fs'
+import { join } from 'node:path'
+import type { TokenPrice } from '../../core/base/money.ts'
+import type { Engine } from '../../io/engine/engine.ts'
+import { loadIdentity, type Identity } from '../../io/keys/identity.ts'
+import { connectToGateway } from '../../io/link/link-client.ts'
+import type { Logger } from '../../io/telemetry/logger.ts'
+import { Agent } from './agent.ts'
+import { Bookshelf } from './bookshelf.ts'
+import {
+  defaultModelConfig,
+  modelNameOf,
+  readNodeConfig,
+  tokenPriceOf,
+  type NodeConfig,
+} from './config.ts'
+import { Earnings } from './earnings.ts'
+import { startEngine } from './engines.ts'
+import { lockHome } from './home-lock.ts'
+import { StandingOffer } from './standing-offer.ts'
+
+export type RunningNode = {
+  readonly id: string
+  /** Resolves when the node has left, for whatever reason; rejects when receipts could not be kept. */
+  readonly drained: Promise<void>
+  /** Finishes what runs (at most `drainSeconds`), hands the rest over and the receipts in, and leaves. */
+  drain(): Promise<void>
+  /** Leaves at once: answers go on elsewhere, receipts wait on disk for the next start. */
+  stop(): Promise<void>
+}
+
+export type NodeOptions = {
+  readonly logger: Logger
+  /** One line for people. */
+  readonly say: (line: string) => void
+  /** Aborts the start (a download, a model that loads); later it is `stop`. */
+  readonly signal?: AbortSignal
+  /** In the place of the configured one. */
+  readonly engine?: Engine
+  readonly settleMs?: number
+}
+
+const SOFTWARE = 'baseload/0.1.0'
+
+/** Resolves when the engine is ready and the gateways are being dialled. Throws a Fault that says what to do. */
+export async function startNode(settings: NodeConfig, options: NodeOptions): Promise<RunningNode> {
+  const config = readNodeConfig(settings)
+  const { say } = options
+  mkdirSync(config.home, { recursive: true, mode: 0o700 })
+  const unlock = lockHome(config.home)
+  let engine: Engine | null = null
+  try {
+    const identity = loadIdentity('node', join(config.home, 'node.key'))
+    say(`this node is ${identity.id}`)
+    engine = options.engine ?? (await startEngine(config, options))
+    options.signal?.throwIfAborted()
+    return runNode({ config, options, identity, engine, unlock })
+  } catch (error) {
+    await engine?.close()
+    unlock()
+    throw error
+  }
+}
+
+function runNode({
+  config,
+  options,
+  identity,
+  engine,
+  unlock,
+}: {
+  config: NodeConfig
+  options: NodeOptions
+  identity: Identity
+  engine: Engine
+  unlock: () => void
+}): RunningNode {
+  const { logger, say, signal, settleMs } = options
+  const { home, providerName, region, dataCollection } = config
+  const now = Date.now
+  const priceOf = priceList(config)
+  const earnings = new Earnings(say, now)
+  const agent = new Agent({
+    identity,
+    engine,
+    offer: new StandingOffer(
+      {
+        identity,
+        software: SOFTWARE,
+        providerName,
+        region,
+        dataCollection,
+        priceOf,
+        sequencePath: join(home, 'offer-sequence'),
+        now,
+      },
+      engine.models(),
+    ),
+    shelf: new Bookshelf({
+      folder: join(home, 'spool'),
+      identity,
+      now,
+      logger,
+      onPaid: (paid) => earnings.add(paid),
+    }),
+    gateways: config.gateways,
+    priceOf,
+    connect: connectToGateway,
+    drainMs: config.drainSeconds * 1000,
+    ...(settleMs !== undefined && { settleMs }),
+    now,
+    random: Math.random,
+    logger,
+    say,
+  })
+  const leave = async () => {
+    try {
+      await agent.left
+    } finally {
+      await engine.close()
+      unlock()
+    }
+    if (earnings.summary !== null) say(earnings.summary)
+  }
+  const drained = leave()
+  drained.catch((error: unknown) => logger.error('the node left badly', { error }))
+  const drain = () => {
+    agent.drain()
+    return drained
+  }
+  const stop = () => {
+    agent.stop()
+    return drained
+  }
+  signal?.addEventListener('abort', () => void stop().catch(() => {}), { once: true })
+  return { id: identity.id, drained, drain, stop }
+}
+
+/** Model → price. Where no model was named everything that the engine has is sold, at the default price. */
+function priceList({ models }: NodeConfig): (model: string) => TokenPrice | null {
+  const prices = new Map(models.map((sold) => [modelNameOf(sold), tokenPriceOf(sold)]))
+  const standard = models.length === 0 ? tokenPriceOf(defaultModelConfig('any')) : null
+  return (model) => prices.get(model) ?? standard
+}
