@@ -1,13 +1,11 @@
 import assert from 'node:assert/strict'
-import { once } from 'node:events'
-import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
-import { tmpdir } from 'node:os'
+import { statSync, writeFileSync } from 'node:fs'
+import type { IncomingMessage, ServerResponse } from 'node:http'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import type { Command } from 'commander'
-import type { Shell } from './commands/command.ts'
-import { buildProgram, runProgram } from './program.ts'
+import { sendJson, setup } from './fake-shell.ts'
+import { buildProgram } from './program.ts'
 import { EXIT } from './shell/failure.ts'
 import { readNetworkFile, writeNetworkFile } from './shell/network-file.ts'
 
@@ -30,7 +28,12 @@ describe('the command line', TIMEOUT, () => {
 
   it('ends with 2 on wrong usage, and hints at what was meant', TIMEOUT, async () => {
     const { run, close } = setup()
-    for (const args of [['modles'], ['models', '--jsn'], ['keys', 'create'], ['chat', '--seed', 'x']]) {
+    for (const args of [
+      ['modles'],
+      ['models', '--jsn'],
+      ['keys', 'create'],
+      ['chat', '--seed', 'x'],
+    ]) {
       const { code, err } = await run(...args)
       assert.equal(code, EXIT.usage, args.join(' '))
       assert.match(err, /^✗ /)
@@ -96,21 +99,25 @@ describe('the command line', TIMEOUT, () => {
     close()
   })
 
-  it('finds the local network by network.json, and sends its key to nobody else', TIMEOUT, async () => {
-    const { run, listen, home, close } = setup()
-    const keys: (string | undefined)[] = []
-    const answer = (request: IncomingMessage, response: ServerResponse) => {
-      keys.push(request.headers.authorization)
-      sendJson(response, 200, { object: 'list', data: [], has_more: false })
-    }
-    const [own, foreign] = [await listen(answer), await listen(answer)]
-    writeNetworkFile(home, network(own))
-    assert.equal((await run('keys', 'list')).code, EXIT.ok)
-    assert.equal((await run('keys', 'list', '--url', `${own}/v1`)).code, EXIT.ok)
-    assert.equal((await run('keys', 'list', '--url', foreign)).code, EXIT.ok)
-    assert.deepEqual(keys, ['Bearer sk-local', 'Bearer sk-local', undefined])
-    close()
-  })
+  it(
+    'finds the local network by network.json, and sends its key to nobody else',
+    TIMEOUT,
+    async () => {
+      const { run, listen, home, close } = setup()
+      const keys: (string | undefined)[] = []
+      const answer = (request: IncomingMessage, response: ServerResponse) => {
+        keys.push(request.headers.authorization)
+        sendJson(response, 200, { object: 'list', data: [], has_more: false })
+      }
+      const [own, foreign] = [await listen(answer), await listen(answer)]
+      writeNetworkFile(home, network(own))
+      assert.equal((await run('keys', 'list')).code, EXIT.ok)
+      assert.equal((await run('keys', 'list', '--url', `${own}/v1`)).code, EXIT.ok)
+      assert.equal((await run('keys', 'list', '--url', foreign)).code, EXIT.ok)
+      assert.deepEqual(keys, ['Bearer sk-local', 'Bearer sk-local', undefined])
+      close()
+    },
+  )
 
   it('takes a key from a file, before that of the environment', TIMEOUT, async () => {
     const { run, listen, home, close } = setup({ BASELOAD_API_KEY: 'sk-env' })
@@ -168,61 +175,4 @@ const network = (url: string) => ({
 /** Commands that do something: those without subcommands. */
 function leaves(command: Command): Command[] {
   return command.commands.length === 0 ? [command] : command.commands.flatMap(leaves)
-}
-
-function sendJson(response: ServerResponse, status: number, value: unknown): void {
-  response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(value))
-}
-
-/** A home of its own, a terminal that is remembered, and servers that end with the test. */
-function setup(env: NodeJS.ProcessEnv = {}) {
-  const home = mkdtempSync(join(tmpdir(), 'baseload-cli-'))
-  const stop = new AbortController()
-  const servers: ReturnType<typeof createServer>[] = []
-  let [out, err] = ['', '']
-  const shell: Shell = {
-    env: { ...env, BASELOAD_HOME: home },
-    stops: { stop: stop.signal, kill: new AbortController().signal },
-    terminal: {
-      out: async (text) => void (out += text),
-      err: (text) => void (err += text),
-      isTty: false,
-      canAsk: false,
-      dim: (text) => text,
-      bold: (text) => text,
-    },
-  }
-  const listen = async (handler: (request: IncomingMessage, response: ServerResponse) => void) => {
-    const server = createServer(handler).listen(0, '127.0.0.1')
-    servers.push(server)
-    await once(server, 'listening')
-    const address = server.address()
-    return `http://127.0.0.1:${typeof address === 'object' ? address?.port : 0}`
-  }
-  return {
-    home,
-    shell,
-    listen,
-    interrupt: () => stop.abort(),
-    /** An address where nobody listens. */
-    gone: async () => {
-      const url = await listen(() => {})
-      const server = servers.pop()
-      server?.close()
-      if (server) await once(server, 'close')
-      return url
-    },
-    run: async (...args: string[]) => {
-      ;[out, err] = ['', '']
-      const code = await runProgram(args, shell)
-      return { code, out, err }
-    },
-    close: () => {
-      for (const server of servers) {
-        server.closeAllConnections()
-        server.close()
-      }
-      rmSync(home, { recursive: true })
-    },
-  }
 }

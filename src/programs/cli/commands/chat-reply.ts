@@ -21,6 +21,13 @@ export type ChatReply = {
   readonly nanoUsd: bigint | null
 }
 
+const attempt = z.looseObject({
+  node: z.string(),
+  tokens: z.number().default(0),
+  receipt: z.string().nullish(),
+})
+type Attempt = z.infer<typeof attempt>
+
 const event = z.looseObject({
   model: z.string().default(''),
   choices: z
@@ -29,7 +36,7 @@ const event = z.looseObject({
   usage: z.looseObject({ completion_tokens: z.number() }).nullish(),
   baseload: z
     .looseObject({
-      attempts: z.array(z.looseObject({ node: z.string(), receipt: z.string().nullish() })),
+      attempts: z.array(attempt),
       price_nano_usd: z.string().nullish(),
     })
     .optional(),
@@ -51,7 +58,7 @@ export async function askForReply(
     stream_options: { include_usage: true },
   }
   const reply = { text: '', model: options.model, outputTokens: 0, nanoUsd: null as bigint | null }
-  let attempts: { node: string; receipt?: string | null | undefined }[] = []
+  let attempts: Attempt[] = []
   const times: number[] = []
   for await (const json of client.stream('/v1/chat/completions', body, signal)) {
     const { model, choices, usage, baseload } = event.parse(json)
@@ -70,7 +77,7 @@ export async function askForReply(
   }
   return {
     ...reply,
-    nodes: [...new Set(attempts.map(({ node }) => node))],
+    nodes: [...new Set(attempts.filter(({ tokens }) => tokens > 0).map(({ node }) => node))],
     receipts: attempts.flatMap(({ receipt }) => (receipt ? [receipt] : [])),
     tokensPerS: speed(times, reply.outputTokens),
   }

@@ -7,7 +7,13 @@ import type { ChatMessage } from '../../../core/protocol/chat-message.ts'
 import { EXIT, Failure, failureOf, failureText } from '../shell/failure.ts'
 import type { GatewayClient } from '../shell/gateway-client.ts'
 import type { Terminal } from '../shell/terminal.ts'
-import { askForReply, replyJson, replyLine, type ChatOptions } from './chat-reply.ts'
+import {
+  askForReply,
+  replyJson,
+  replyLine,
+  type ChatOptions,
+  type ChatReply,
+} from './chat-reply.ts'
 import { clientOf, describeClient, type Flags, type Shell } from './command.ts'
 
 export function chatCommand(command: Command, shell: Shell): Command {
@@ -112,24 +118,39 @@ class Conversation {
   }
 
   async #ask(question: string, lines: Interface): Promise<void> {
-    const messages: ChatMessage[] = [...this.#messages, { role: 'user', content: question }]
+    this.#messages.push({ role: 'user', content: question })
     const running = new AbortController()
     this.#running = running
     // A paused readline would not see Ctrl-C; typing ahead is kept for the next prompt.
     lines.resume()
     try {
-      const show = (text: string) => void this.#terminal.out(text)
-      const reply = await askForReply(this.#client, messages, this.#options, show, running.signal)
-      this.#messages = [...messages, { role: 'assistant', content: reply.text }]
+      const reply = await this.#reply(running.signal)
+      this.#messages.push({ role: 'assistant', content: reply.text })
       await this.#terminal.out('\n')
       this.#say(replyLine(reply))
     } catch (error) {
+      this.#messages.pop()
       const stopped = failureOf(error).exitCode === EXIT.interrupted
       this.#terminal.err(
         stopped ? `\n${this.#terminal.dim('stopped')}\n` : `\n${failureText(error, false)}`,
       )
     } finally {
       this.#running = null
+    }
+  }
+
+  /** A conversation outgrows a small model's context: then its oldest part is forgotten, and said to be. */
+  async #reply(signal: AbortSignal): Promise<ChatReply> {
+    const show = (text: string) => void this.#terminal.out(text)
+    for (;;) {
+      try {
+        return await askForReply(this.#client, this.#messages, this.#options, show, signal)
+      } catch (error) {
+        const full = failureOf(error).code === 'context_length_exceeded'
+        if (!full || this.#messages.length <= this.#opening.length + 1) throw error
+        this.#messages.splice(this.#opening.length, 2)
+        this.#say('(the context is full: forgot the oldest question and answer)')
+      }
     }
   }
 

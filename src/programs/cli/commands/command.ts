@@ -27,7 +27,19 @@ export function describe(command: Command, summary: string, ...examples: string[
     .addHelpText('after', exampleText(...examples))
 }
 
-export const exampleText = (...examples: string[]): string =>
+/** A flag's text, when it was given. */
+export function textOf(flags: Flags, name: string): string | undefined {
+  const value = flags[name]
+  return typeof value === 'string' ? value : undefined
+}
+
+/** For options that may be repeated. */
+export const collect = (text: string, before: string[] | undefined): string[] => [
+  ...(before ?? []),
+  text,
+]
+
+const exampleText = (...examples: string[]): string =>
   `\nExample:\n${examples.map((line) => `  $ ${line}`).join('\n')}`
 
 /** A command that talks to a gateway. */

@@ -3,11 +3,10 @@ import type { Command } from 'commander'
 import { createLogger } from '../../../io/telemetry/logger.ts'
 import { nodeConfig, readNodeConfig, type NodeConfig } from '../../node/config.ts'
 import { addOptions } from '../settings/manual.ts'
-import { EXIT, Failure } from '../shell/failure.ts'
 import { makePrivateFolder } from '../shell/home.ts'
-import { aborted, type StopRequests } from '../shell/stop-requests.ts'
+import { aborted } from '../shell/stop-requests.ts'
 import { reportReady } from '../shell/supervised.ts'
-import { describe, print, type Flags, type Shell } from './command.ts'
+import { collect, describe, print, type Flags, type Shell } from './command.ts'
 import { modelFlags } from './model-flags.ts'
 import { roleSettings } from './role.ts'
 
@@ -22,7 +21,7 @@ export function joinCommand(command: Command, shell: Shell): Command {
     .option(
       '--model <model>',
       '[name=]file.gguf, https://… or hf:org/repo/file.gguf; an upstream’s name with --engine openai (repeatable)',
-      (text: string, before: string[] = []) => [...before, text],
+      collect,
     )
     .option('--slots <number>', 'answers at the same time, of each --model [4]')
     .option('--price-in <usd>', 'USD per million input tokens, of each --model [0.02]')
@@ -52,28 +51,27 @@ function joinSettings(gateways: readonly string[], flags: Flags, shell: Shell): 
   return readNodeConfig(settings)
 }
 
+/** Runs until the node has left: the first request to stop lets running answers end, the second hands them over. */
 async function runNode(config: NodeConfig, flags: Flags, shell: Shell): Promise<void> {
   const { startNode } = await import('../../node/main.ts')
   const { terminal, stops } = shell
   const logger = createLogger(config.logLevel, config.logFile)
   const say = (line: string) => terminal.err(`${line}\n`)
-  const starting = startNode(config, { logger, say })
-  const node = await Promise.race([starting, aborted(stops.stop)])
-  // Asked to stop while a model was being downloaded or loaded: there is nothing to finish.
-  if (!node) throw new Failure(EXIT.interrupted, 'interrupted', { code: 'interrupted' })
-  reportReady(node.id)
-  await print(flags, terminal, { id: node.id, gateways: config.gateways }, () =>
-    process.connected ? '' : `this machine is ${node.id}; Ctrl-C finishes what runs, then leaves\n`,
-  )
-  await untilDrained(node, stops)
-}
+  const hurry = new AbortController()
+  // While a model is downloaded or loaded there is nothing to finish: the first request ends it.
+  const breakOff = () => hurry.abort()
+  stops.stop.addEventListener('abort', breakOff)
+  if (stops.stop.aborted) breakOff()
+  const node = await startNode(config, { logger, say, signal: hurry.signal })
+  stops.stop.removeEventListener('abort', breakOff)
+  stops.kill.addEventListener('abort', breakOff)
 
-/** The first request lets running answers end; the second hands them over at once. */
-async function untilDrained(
-  node: { drain(): Promise<void>; stop(): Promise<void> },
-  stops: StopRequests,
-): Promise<void> {
-  await aborted(stops.stop)
-  stops.kill.addEventListener('abort', () => void node.stop())
+  reportReady(node.id)
+  if (!process.connected)
+    await print(flags, terminal, { id: node.id, gateways: config.gateways }, () => {
+      say('Ctrl-C finishes what runs, then leaves; a second one hands it over at once')
+      return ''
+    })
+  await Promise.race([aborted(stops.stop), node.drained])
   await node.drain()
 }

@@ -4,7 +4,7 @@ import { z } from 'zod'
 import { EXIT, Failure } from '../shell/failure.ts'
 import { table } from '../shell/terminal.ts'
 import { listOf, minutes, money, understand } from './answers.ts'
-import { clientOf, describeClient, print, type Flags, type Shell } from './command.ts'
+import { clientOf, collect, describeClient, print, type Flags, type Shell } from './command.ts'
 
 const key = z.looseObject({
   id: z.string(),
@@ -103,8 +103,6 @@ function revokeCommand(command: Command, shell: Shell): void {
     await print(flags, shell.terminal, answer, () => `${id} is revoked\n`)
   })
 }
-
-const collect = (scope: string, before: string[] = []): string[] => [...before, scope]
 
 function wholeNumber(text: string): number {
   if (/^[1-9]\d{0,9}$/.test(text)) return Number(text)

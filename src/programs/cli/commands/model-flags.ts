@@ -1,7 +1,7 @@
 /** `--model [name=]source` with `--slots` and prices → entries of the node's `models` setting. */
 import { resolve } from 'node:path'
 import { EXIT, Failure } from '../shell/failure.ts'
-import type { Flags } from './command.ts'
+import { textOf, type Flags } from './command.ts'
 
 type ModelFlag = {
   source?: string
@@ -13,12 +13,15 @@ type ModelFlag = {
 
 /** Throws Failure for a price or slots without the model that they are for. */
 export function modelFlags(flags: Flags): ModelFlag[] {
-  const { model, slots, priceIn, priceOut } = flags
+  const { model } = flags
+  const [slots, priceIn, priceOut] = ['slots', 'priceIn', 'priceOut'].map((one) =>
+    textOf(flags, one),
+  )
   const models = Array.isArray(model) ? model.map(String) : []
   const terms = {
     ...(slots === undefined ? {} : { slots: wholeNumber('--slots', slots) }),
-    ...(priceIn === undefined ? {} : { inputUsdPerMTok: String(priceIn) }),
-    ...(priceOut === undefined ? {} : { outputUsdPerMTok: String(priceOut) }),
+    ...(priceIn === undefined ? {} : { inputUsdPerMTok: priceIn }),
+    ...(priceOut === undefined ? {} : { outputUsdPerMTok: priceOut }),
   }
   if (models.length === 0 && Object.keys(terms).length > 0)
     throw new Failure(EXIT.usage, '--slots, --price-in and --price-out are terms of a --model', {
@@ -41,7 +44,7 @@ const upstreamModel = (text: string): ModelFlag => ({ name: text })
 const absolute = (source: string): string =>
   /^(https?:|hf:)/.test(source) ? source : resolve(source)
 
-function wholeNumber(flag: string, value: unknown): number {
-  if (/^[1-9]\d{0,5}$/.test(String(value))) return Number(value)
-  throw new Failure(EXIT.usage, `${flag} must be a whole number above 0, not '${String(value)}'`)
+function wholeNumber(flag: string, value: string): number {
+  if (/^[1-9]\d{0,5}$/.test(value)) return Number(value)
+  throw new Failure(EXIT.usage, `${flag} must be a whole number above 0, not '${value}'`)
 }

@@ -103,7 +103,9 @@ function readReceipts(path: string): ProvenReceipt[] {
       text.startsWith('{') && text.includes('\n{')
         ? text.split('\n').map((line): unknown => JSON.parse(line))
         : [JSON.parse(text)]
-    return values.flatMap(receiptsIn)
+    const receipts = values.flatMap(receiptsIn)
+    if (receipts.length === 0) throw new Error('the list is empty')
+    return receipts
   } catch (error) {
     throw error instanceof Failure
       ? error

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import type { z } from 'zod'
 import { mergeSettings, readConfigFile, type Role } from '../settings/settings.ts'
 import { homeFolder } from '../shell/home.ts'
-import type { Flags, Shell } from './command.ts'
+import { textOf, type Flags, type Shell } from './command.ts'
 
 /** A role's settings from everywhere they can come from. */
 export function roleSettings<S extends z.ZodObject>(
@@ -12,8 +12,8 @@ export function roleSettings<S extends z.ZodObject>(
   flags: Flags,
   shell: Shell,
 ): { settings: z.output<S>; configFile: string } {
-  const home = homeFolder(typeof flags['home'] === 'string' ? flags['home'] : undefined, shell.env)
-  const given = typeof flags['config'] === 'string' ? flags['config'] : undefined
+  const home = homeFolder(textOf(flags, 'home'), shell.env)
+  const given = textOf(flags, 'config')
   const configFile = given ?? join(home, 'config.json')
   const settings = mergeSettings(schema, {
     role,

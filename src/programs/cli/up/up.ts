@@ -100,7 +100,15 @@ async function start(parts: Start): Promise<{ over: Promise<void> }> {
   const write = () => {
     const { gateway, nodes } = running
     const supervisor = { pid: process.pid }
-    writeNetworkFile(home, { url, apiKey, consoleUrl: null, nodes, gateway, supervisor, operatorKey })
+    writeNetworkFile(home, {
+      url,
+      apiKey,
+      consoleUrl: null,
+      nodes,
+      gateway,
+      supervisor,
+      operatorKey,
+    })
   }
   const network = startNetwork(
     networkPlan({ ...parts, url, port, enginesDir, databaseUrl: database.url }),
