@@ -1,0 +1,275 @@
+/**
+ * One attempt of one choice on one node: opens the stream, counts what comes, and knows what is to be paid.
+ * It decides nothing about other nodes; its owner does.
+ */
+import type { TokenPrice } from '../../core/base/money.ts'
+import { REFUSALS, refuse, type Refusal, type RefusalCode } from '../../core/base/refusal.ts'
+import type { Millis } from '../../core/base/time.ts'
+import type { Api } from '../../core/protocol/inference-request.ts'
+import type { AttemptEnd, AttemptError, AttemptHeader } from '../../core/protocol/link.ts'
+import { receiptIdOf } from '../../core/protocol/receipt.ts'
+import { decodeTokenChunks, type TokenChunk } from '../../core/protocol/token-chunk.ts'
+import {
+  recordBusy,
+  recordDispatch,
+  recordEnd,
+  recordFailure,
+  recordFirstToken,
+  recordSuccess,
+  recordTokens,
+  type Replica,
+} from '../../core/routing/replica.ts'
+import { sha256Hex } from '../../io/keys/identity.ts'
+import type { AttemptHandler, AttemptStream, NodeLink } from '../../io/link/node-link.ts'
+import type { KeyEntry } from './keyring.ts'
+import type { Reservation } from './meter.ts'
+import type { DoneAttempt } from './receipt-desk.ts'
+
+/** What the owner of an attempt hears. After `ended` or `broke` nothing more comes. */
+export type AttemptOwner = {
+  /** `bytes`: credit to give back once the tenant has taken them. */
+  chunks(attempt: Attempt, chunks: readonly TokenChunk[], bytes: number): void
+  vector(attempt: Attempt, index: number, vector: Float32Array): void
+  ended(attempt: Attempt, end: AttemptEnd): void
+  broke(attempt: Attempt, failure: AttemptFailure): void
+}
+
+export type AttemptFailure =
+  | { readonly kind: 'busy' | 'lost'; readonly reason: string }
+  /** The engine reported it; not retryable means that the request itself is at fault. */
+  | { readonly kind: 'error'; readonly error: AttemptError; readonly reason: string }
+
+export type AttemptState = 'sent' | 'accepted' | 'over'
+
+export class Attempt implements AttemptHandler {
+  readonly id: string
+  readonly replica: Replica
+  readonly link: NodeLink
+  readonly header: AttemptHeader
+  readonly startedAt: Millis
+  readonly ids: number[] = []
+  text = ''
+  state: AttemptState = 'sent'
+  /** The node's own END, when it came. */
+  result: AttemptEnd | null = null
+  /** Why it broke, for the tenant's list of attempts. */
+  failure: AttemptFailure | null = null
+  firstTokenAt: Millis | null = null
+  /** When the node last did something for this attempt. */
+  lastProgressAt: Millis
+  finishedAt: Millis
+  /** Nothing of it reached the tenant: it is neither charged nor paid. */
+  forgiven = false
+  /** Its pay has been decided without an END of its own. */
+  witnessed = false
+  /** A ping that asks whether the node still lives is under way. */
+  doubted = false
+
+  readonly #owner: AttemptOwner
+  readonly #now: () => Millis
+  readonly #reservation: Reservation
+  readonly #key: KeyEntry
+  readonly #body: Buffer
+  readonly #vectors: Float32Array[] = []
+  #stream: AttemptStream | null = null
+
+  constructor(input: {
+    header: AttemptHeader
+    body: Buffer
+    replica: Replica
+    link: NodeLink
+    key: KeyEntry
+    reservation: Reservation
+    owner: AttemptOwner
+    now: () => Millis
+  }) {
+    this.id = input.header.attempt
+    this.header = input.header
+    this.replica = input.replica
+    this.link = input.link
+    this.#key = input.key
+    this.#reservation = input.reservation
+    this.#owner = input.owner
+    this.#now = input.now
+    this.#body = input.body
+    this.startedAt = this.#now()
+    this.lastProgressAt = this.startedAt
+    this.finishedAt = this.startedAt
+    recordDispatch(this.replica)
+  }
+
+  get over(): boolean {
+    return this.state === 'over'
+  }
+
+  get receipt(): string {
+    return receiptIdOf(this.id)
+  }
+
+  get price(): TokenPrice {
+    return this.replica.price
+  }
+
+  /** Sends the request. Separate from the constructor so that the owner knows the attempt before it can fail. */
+  open(): void {
+    this.#stream = this.link.open(this.header, this.#body, this)
+  }
+
+  /** The tenant is gone or has enough: the node stops, and its END still tells what is owed. */
+  cancel(): void {
+    if (!this.over) this.#stream?.cancel()
+  }
+
+  /** Ends it from our side as if the link had broken: the node was silent for too long. */
+  abandon(reason: string): void {
+    if (this.over) return
+    this.#stream?.forget()
+    this.lost(reason)
+  }
+
+  /** Ends it and listens no more: another attempt has won, or the work no longer matters. */
+  drop(): void {
+    if (this.over) return
+    this.#finish()
+    this.#stream?.forget()
+  }
+
+  grant(bytes: number): void {
+    if (!this.over) this.#stream?.grant(bytes)
+  }
+
+  /** Gives the money back that was set aside: nothing of this attempt reached the tenant. */
+  refund(): void {
+    this.#reservation.close()
+  }
+
+  /** What is to be paid; `inputTokens` where this attempt's own END never told. */
+  done(api: Api, request: string, inputTokens: number): DoneAttempt {
+    const billed =
+      this.header.billInput && (this.ids.length > 0 || this.result !== null) ? inputTokens : 0
+    return {
+      attempt: this.id,
+      request,
+      api,
+      key: this.#key,
+      reservation: this.#reservation,
+      node: this.link.node,
+      model: this.replica.model,
+      digest: this.replica.digest,
+      price: this.price,
+      startedAt: this.startedAt,
+      finishedAt: this.finishedAt,
+      inputTokens,
+      billedInputTokens: billed,
+      outputTokens: this.ids.length,
+      hashes: () => ({
+        requestHash: sha256Hex(this.#body),
+        outputHash: sha256Hex(
+          api === 'embedding' ? bytesOfVectors(this.#vectors) : bytesOfIds(this.ids),
+        ),
+        textHash: sha256Hex(this.text),
+      }),
+    }
+  }
+
+  // What the link reports.
+
+  accepted(): void {
+    if (this.over) return
+    this.state = 'accepted'
+    this.lastProgressAt = this.#now()
+  }
+
+  busy(error: AttemptError): void {
+    if (this.over) return
+    recordBusy(this.replica)
+    this.#break({ kind: 'busy', reason: error.message })
+  }
+
+  tokens(payload: Uint8Array): void {
+    if (this.over) return
+    const chunks = decodeTokenChunks(payload)
+    if (typeof chunks === 'string') {
+      this.abandon(`malformed tokens: ${chunks}`)
+      return
+    }
+    this.#clock(chunks.length)
+    for (const { id, text } of chunks) {
+      this.ids.push(id)
+      this.text += text
+    }
+    this.#owner.chunks(this, chunks, payload.length)
+  }
+
+  vector(index: number, vector: Float32Array): void {
+    if (this.over) return
+    this.#clock(1)
+    this.#vectors.push(vector)
+    this.#owner.vector(this, index, vector)
+  }
+
+  end(result: AttemptEnd): void {
+    if (this.over) return
+    this.result = result
+    recordSuccess(this.replica)
+    this.#finish()
+    this.#owner.ended(this, result)
+  }
+
+  error(error: AttemptError): void {
+    if (this.over) return
+    if (error.retryable) recordFailure(this.replica, error.message, this.startedAt, this.#now())
+    this.#break({ kind: 'error', error, reason: error.message })
+  }
+
+  lost(reason: string): void {
+    if (this.over) return
+    recordFailure(this.replica, reason, this.startedAt, this.#now())
+    this.#break({ kind: 'lost', reason })
+  }
+
+  #break(failure: AttemptFailure): void {
+    this.failure = failure
+    this.#finish()
+    this.#owner.broke(this, failure)
+  }
+
+  #finish(): void {
+    this.state = 'over'
+    this.finishedAt = this.#now()
+    recordEnd(this.replica, this.finishedAt)
+  }
+
+  #clock(tokens: number): void {
+    const now = this.#now()
+    if (this.firstTokenAt === null) {
+      this.firstTokenAt = now
+      recordFirstToken(this.replica, now - this.startedAt)
+    } else {
+      recordTokens(this.replica, tokens, now - this.lastProgressAt)
+    }
+    this.lastProgressAt = now
+  }
+}
+
+function bytesOfIds(ids: readonly number[]): Buffer {
+  const bytes = Buffer.allocUnsafe(ids.length * 4)
+  for (let i = 0; i < ids.length; i++) bytes.writeUInt32BE(ids[i] ?? 0, i * 4)
+  return bytes
+}
+
+function bytesOfVectors(vectors: readonly Float32Array[]): Buffer {
+  return Buffer.concat(
+    vectors.map(({ buffer, byteOffset, byteLength }) =>
+      Buffer.from(buffer, byteOffset, byteLength),
+    ),
+  )
+}
+
+/** The node's words for a request that is itself at fault, as far as they are words we know. */
+export function refusalOf({ error }: Extract<AttemptFailure, { kind: 'error' }>): Refusal {
+  const code = isRefusalCode(error.code) ? error.code : 'node_failed'
+  return refuse(code, error.message, error.param === null ? {} : { param: error.param })
+}
+
+const isRefusalCode = (code: string): code is RefusalCode => Object.hasOwn(REFUSALS, code)

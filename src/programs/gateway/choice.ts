@@ -1,0 +1,402 @@
+/**
+ * One choice of a response: it runs on a node, and when that node dies it is carried on at another from the
+ * tokens already given. It ends exactly once: `finished` or `failed`.
+ *
+ *   place ──► attempt ──► tokens … ──► END ──► finished
+ *     ▲          │ busy, lost, broken
+ *     └── go on after ids or text, replay, restart ◄──┘  (or fail)
+ */
+import { isRefusal, type Refusal } from '../../core/base/refusal.ts'
+import { MINUTE, type Millis } from '../../core/base/time.ts'
+import type { InferenceRequest } from '../../core/protocol/inference-request.ts'
+import type { AttemptEnd, AttemptHeader } from '../../core/protocol/link.ts'
+import { NO_TOKEN_ID, type TokenChunk } from '../../core/protocol/token-chunk.ts'
+import { Replay } from '../../core/routing/replay.ts'
+import type { Replica } from '../../core/routing/replica.ts'
+import { planResume, type ResumePlan } from '../../core/routing/resume.ts'
+import { attemptTerms, maxTokensOf, type AttemptTerms } from './attempt-terms.ts'
+import { Answer, afterReplay } from './answer.ts'
+import { Attempt, refusalOf, type AttemptFailure, type AttemptOwner } from './attempt.ts'
+import type { Dispatcher } from './dispatcher.ts'
+import type { KeyEntry } from './keyring.ts'
+import { Placement, type Place, type PlacementOwner } from './placement.ts'
+
+export type ChoiceOwner = {
+  /** Chunks for the tenant; `attempt` gets `bytes` of credit back when the tenant has taken them. */
+  chunks(choice: Choice, chunks: readonly TokenChunk[], bytes: number, attempt: Attempt): void
+  finished(choice: Choice): void
+  failed(choice: Choice, refusal: Refusal): void
+}
+
+export type ChoiceInput = {
+  readonly request: InferenceRequest
+  readonly requestId: string
+  readonly index: number
+  readonly seed: number
+  readonly body: Buffer
+  readonly key: KeyEntry
+  readonly affinity: number | null
+  readonly owner: ChoiceOwner
+}
+
+/** After its first break an answer has this long to be done. */
+const MAX_ANSWER_MS = 10 * MINUTE
+
+export class Choice implements AttemptOwner, PlacementOwner {
+  readonly index: number
+  readonly seed: number
+  readonly attempts: Attempt[] = []
+  readonly answer = new Answer()
+  finish: 'stop' | 'length' = 'stop'
+  inputTokens = 0
+  over = false
+
+  readonly #d: Dispatcher
+  readonly #in: ChoiceInput
+  readonly #streamed: boolean
+  /** Structured output is shown only when whole, so that it can restart unseen. */
+  readonly #held: boolean
+  /** The attempt whose tokens count. */
+  #live: Attempt | null = null
+  /** A hedge: whichever of the two gives a token first becomes, or stays, the live one. */
+  #rival: Attempt | null = null
+  #placement: Placement | null = null
+  #hedgeTimer: NodeJS.Timeout | null = null
+  /** Links and nodes not to be asked again. */
+  readonly #tried = new Set<string>()
+  #replay: Replay | null = null
+  #deadline: Millis | null = null
+
+  constructor(dispatcher: Dispatcher, input: ChoiceInput) {
+    this.#d = dispatcher
+    this.#in = input
+    this.index = input.index
+    this.seed = input.seed
+    const { request } = input
+    this.#streamed = request.api !== 'embedding' && request.stream
+    this.#held = request.api !== 'embedding' && request.sampling.format.type !== 'text'
+  }
+
+  /** Where it ran last: tells the model that answered. */
+  get replica(): Replica | null {
+    return this.attempts.at(-1)?.replica ?? null
+  }
+
+  /** Attempts that gave the tenant something. */
+  get paying(): Attempt[] {
+    return this.attempts.filter(
+      ({ result, ids, forgiven }) => !forgiven && (result !== null || ids.length > 0),
+    )
+  }
+
+  start(): void {
+    this.#place(null)
+  }
+
+  /** The tenant went away. What was given until now is owed. */
+  cancel(): void {
+    if (this.over) return
+    this.#close()
+    this.#drop(this.#rival)
+    if (this.#live) this.#live.cancel()
+    else this.#settleLost(true)
+  }
+
+  /** The whole request failed: nothing of this choice is charged. */
+  discard(): void {
+    this.#close()
+    this.#drop(this.#rival)
+    this.#drop(this.#live)
+    for (const attempt of this.attempts) this.#forgive(attempt)
+  }
+
+  #place(plans: readonly ResumePlan[] | null): void {
+    const { request, key, affinity } = this.#in
+    const { resumeTimeoutMs, vacancyTimeoutMs } = this.#d.config
+    this.#placement = new Placement(
+      this.#d,
+      {
+        request,
+        key,
+        affinity,
+        plans,
+        began: this.replica?.model ?? null,
+        exclude: this.#tried,
+        ceiling: (replica, plan) => this.#ceiling(replica, plan),
+        vacancyMs: this.answer.ids.length > 0 ? resumeTimeoutMs : vacancyTimeoutMs,
+      },
+      this,
+    )
+    this.#placement.seek()
+  }
+
+  placed({ replica, plan, reservation }: Place): void {
+    const link = this.#d.linkOf(replica)
+    if (!link) {
+      // It vanished while the ledger was asked.
+      reservation.close()
+      this.#place(plan ? [plan] : null)
+      return
+    }
+    this.#replay = plan?.kind === 'replay' ? new Replay(this.answer.text) : null
+    if (plan) this.#d.resumed()
+    if (plan?.kind === 'restart') this.#startOver()
+    // A replayed answer is paid once: to the node that gives it whole.
+    if (plan?.kind === 'replay') for (const attempt of this.attempts) this.#forgive(attempt)
+    const { body, key } = this.#in
+    const header = this.#header(replica, plan)
+    const attempt = new Attempt({
+      header,
+      body,
+      replica,
+      link,
+      key,
+      reservation,
+      owner: this,
+      now: this.#d.now,
+    })
+    this.attempts.push(attempt)
+    if (this.#live) this.#rival = attempt
+    else this.#live = attempt
+    this.#d.watch.add(attempt)
+    attempt.open()
+    if (this.#in.request.provider.hedge && attempt === this.#live && plan === null)
+      this.#armHedge(attempt)
+  }
+
+  refused(refusal: Refusal): void {
+    if (this.over) return
+    this.#close()
+    this.#settleLost(this.#streamed && !this.#held && this.answer.ids.length > 0)
+    this.#in.owner.failed(this, refusal)
+  }
+
+  /** When the first token is late a second node is asked, once. */
+  #armHedge(attempt: Attempt): void {
+    const { model } = attempt.replica
+    const delayMs = this.#d.hedges.delayMs(model)
+    if (delayMs === null) return
+    this.#hedgeTimer = setTimeout(() => {
+      if (
+        this.over ||
+        this.#live !== attempt ||
+        attempt.firstTokenAt !== null ||
+        !this.#d.hedges.spend(model)
+      )
+        return
+      const { request, key, affinity } = this.#in
+      const exclude = new Set([...this.#tried, attempt.link.link])
+      const ceiling = (replica: Replica) => this.#ceiling(replica, null)
+      const wanted = {
+        request,
+        key,
+        affinity,
+        plans: null,
+        began: null,
+        exclude,
+        ceiling,
+        vacancyMs: 0,
+      }
+      // A refusal of the hedge is no refusal of the request.
+      const placement = new Placement(this.#d, wanted, {
+        placed: (place) => this.placed(place),
+        refused: () => {},
+      })
+      this.#placement = placement
+      placement.seekNow()
+    }, delayMs)
+  }
+
+  #terms(replica: Replica, plan: ResumePlan | null): AttemptTerms {
+    const { request, body } = this.#in
+    const tokens = this.answer.ids.length
+    return attemptTerms({
+      request,
+      choice: this.index,
+      bodyBytes: body.length,
+      tokens,
+      replica,
+      plan,
+    })
+  }
+
+  #ceiling(replica: Replica, plan: ResumePlan | null): { input: number; output: number } {
+    const { billInput, inputCeiling, maxTokens } = this.#terms(replica, plan)
+    return { input: billInput ? inputCeiling : 0, output: maxTokens }
+  }
+
+  #header(replica: Replica, plan: ResumePlan | null): AttemptHeader {
+    const { request, requestId, body, key } = this.#in
+    const { billInput, maxTokens, given } = this.#terms(replica, plan)
+    const tokenIds = plan?.kind === 'resume_ids' ? this.answer.ids : []
+    return {
+      attempt: this.#d.attemptIds.make({ keyTag: key.tag, maxTokens }),
+      request: requestId,
+      api: request.api,
+      model: replica.model,
+      bodyBytes: body.length,
+      choice: this.index,
+      seed: this.seed,
+      maxTokens,
+      billInput,
+      resume: given === 0 ? null : { tokenIds, text: this.answer.text },
+    }
+  }
+
+  // What the attempts report.
+
+  chunks(attempt: Attempt, chunks: readonly TokenChunk[], bytes: number): void {
+    if (this.#rival) this.#won(attempt)
+    if (this.over) {
+      attempt.grant(bytes)
+      return
+    }
+    if (this.answer.ids.length === 0 && attempt.firstTokenAt !== null) {
+      this.#d.hedges.firstToken(attempt.replica.model, attempt.firstTokenAt - attempt.startedAt)
+    }
+    const fresh = this.#replay ? afterReplay(this.#replay, chunks) : chunks
+    if (fresh === null) {
+      attempt.abandon('the answer came out differently the second time')
+      return
+    }
+    this.answer.add(fresh)
+    if (this.#held || fresh.length === 0) attempt.grant(bytes)
+    else this.#in.owner.chunks(this, fresh, bytes, attempt)
+  }
+
+  /** Of two that ran, this one answered first; the other's work is neither charged nor paid. */
+  #won(attempt: Attempt): void {
+    const loser = attempt === this.#rival ? this.#live : this.#rival
+    this.#live = attempt
+    this.#rival = null
+    if (loser === null) return
+    this.#drop(loser)
+    this.#forgive(loser)
+  }
+
+  vector(attempt: Attempt, index: number, vector: Float32Array): void {
+    this.answer.vectors[index] = vector
+    attempt.grant(vector.byteLength)
+  }
+
+  ended(attempt: Attempt, end: AttemptEnd): void {
+    if (this.#rival) this.#won(attempt)
+    this.#leave(attempt)
+    const { request, requestId } = this.#in
+    this.inputTokens = end.inputTokens
+    this.#d.desk.expect(attempt.done(request.api, requestId, end.inputTokens))
+    this.#settleLost(true)
+    if (this.over) return
+    if (end.finish === 'cancelled') this.#goOn('the node cancelled the attempt')
+    else if (request.api === 'embedding' && !this.answer.hasVectors(request.input.length))
+      this.#goOn('the node left out some of the embeddings')
+    else this.#finish(end.finish)
+  }
+
+  broke(attempt: Attempt, failure: AttemptFailure): void {
+    this.#leave(attempt)
+    if (attempt.ids.length === 0) attempt.refund()
+    else this.#d.desk.hold(attempt.id)
+    if (this.over) {
+      this.#settleLost(true)
+      return
+    }
+    if (failure.kind === 'error' && !failure.error.retryable) {
+      this.refused(refusalOf(failure))
+      return
+    }
+    // A busy node is asked again when it has room; a lost one only under a new link.
+    const { link, node } = attempt.link
+    if (failure.kind !== 'busy') this.#tried.add(failure.kind === 'lost' ? link : node)
+    // While its rival runs, nothing is lost.
+    if (!this.#live) this.#goOn(failure.reason)
+  }
+
+  /** The attempt runs no more: its slot is free, and of two only the other is left. */
+  #leave(attempt: Attempt): void {
+    this.#d.watch.remove(attempt)
+    if (attempt === this.#live) {
+      this.#live = this.#rival
+      this.#rival = null
+    } else if (attempt === this.#rival) this.#rival = null
+    this.#d.attemptOver(attempt)
+  }
+
+  #goOn(reason: string): void {
+    const plans = this.#planNext(reason)
+    if (isRefusal(plans)) this.refused(plans)
+    else if ('kind' in plans) {
+      // Only its END was lost: all that was asked for had come.
+      this.#settleLost(true)
+      this.#finish('length')
+    } else this.#place(plans)
+  }
+
+  #planNext(reason: string): ReturnType<typeof planResume> {
+    const { request } = this.#in
+    const began =
+      this.attempts.findLast((attempt) => attempt.ids.length > 0) ?? this.attempts.at(-1)
+    if (!began) throw new Error('a choice broke without an attempt')
+    const now = this.#d.now()
+    this.#deadline ??= now + MAX_ANSWER_MS
+    return planResume({
+      api: request.api,
+      preference: request.provider.resume,
+      structured: this.#held,
+      sampled: request.api !== 'embedding' && request.sampling.temperature > 0,
+      shown: this.#streamed && !this.#held && this.answer.ids.length > 0,
+      tokens: this.answer.ids.length,
+      idsKnown: !this.answer.ids.includes(NO_TOKEN_ID),
+      maxTokens: maxTokensOf(request),
+      digest: began.replica.digest,
+      engineFamily: began.replica.engineFamily,
+      attempts: this.attempts.filter(({ failure }) => failure?.kind !== 'busy').length,
+      reason,
+      now,
+      deadline: this.#deadline,
+    })
+  }
+
+  /** Nothing was shown: what came until now is thrown away, and nobody is charged for it. */
+  #startOver(): void {
+    for (const attempt of this.attempts) this.#forgive(attempt)
+    this.answer.clear()
+  }
+
+  /** Nodes that vanished are paid for what they gave the tenant. */
+  #settleLost(delivered: boolean): void {
+    const { request, requestId } = this.#in
+    for (const attempt of this.attempts) {
+      const undecided =
+        attempt.over && attempt.result === null && !attempt.forgiven && !attempt.witnessed
+      if (!undecided || attempt.ids.length === 0) continue
+      attempt.witnessed = true
+      if (delivered) this.#d.desk.witness(attempt.done(request.api, requestId, this.inputTokens))
+      else this.#forgive(attempt)
+    }
+  }
+
+  #forgive(attempt: Attempt): void {
+    attempt.forgiven = true
+    attempt.refund()
+    this.#d.desk.forgive(attempt.id)
+  }
+
+  #drop(attempt: Attempt | null): void {
+    if (!attempt || attempt.over) return
+    attempt.drop()
+    this.#leave(attempt)
+  }
+
+  #finish(finish: 'stop' | 'length'): void {
+    this.#close()
+    this.finish = finish
+    this.#in.owner.finished(this)
+  }
+
+  #close(): void {
+    this.over = true
+    this.#placement?.leave()
+    if (this.#hedgeTimer) clearTimeout(this.#hedgeTimer)
+  }
+}

@@ -1,0 +1,121 @@
+/** The gateway's settings. The schema is the manual: each field says its unit, its default, and the accident it prevents. */
+import { z } from 'zod'
+
+const listPrice = z.strictObject({
+  model: z.string().describe('The model id here that this list price is compared with.'),
+  provider: z.string().describe('Whose price list, e.g. "Amazon Bedrock".'),
+  product: z.string().describe('What they sell under that price, by their name.'),
+  date: z.string().describe('When the list was read, YYYY-MM-DD.'),
+  tier: z.string().describe('Region and purchase tier, e.g. "us-east-1, on-demand".'),
+  inputUsdPerMTok: z.string(),
+  outputUsdPerMTok: z.string(),
+})
+export type ListPriceSetting = z.infer<typeof listPrice>
+
+export const gatewayConfig = z.strictObject({
+  home: z
+    .string()
+    .describe(
+      'Folder of the gateway: its key (0600) and secret. Losing it makes a new gateway of it, and nodes keep their unacknowledged receipts for the old one.',
+    ),
+  databaseUrl: z
+    .string()
+    .describe(
+      'PostgreSQL, e.g. postgres://user:password@host:5432/baseload. Money is only ever as durable as this database: leave fsync and synchronous_commit on.',
+    ),
+  host: z
+    .string()
+    .default('127.0.0.1')
+    .describe(
+      'Address to listen on. The default is loopback, so that a laptop never opens a port by accident; use 0.0.0.0 behind a TLS proxy.',
+    ),
+  port: z.coerce
+    .number()
+    .int()
+    .min(0)
+    .max(65_535)
+    .default(0)
+    .describe('TCP port; 0 takes a free one.'),
+  logLevel: z
+    .enum(['debug', 'info', 'warn', 'error', 'silent'])
+    .default('info')
+    .describe('JSON logs; never prompts, answers or keys.'),
+  logFile: z
+    .string()
+    .nullable()
+    .default(null)
+    .describe('File for the JSON logs; standard error when absent.'),
+  logRequests: z
+    .enum(['off', 'pretty'])
+    .default('off')
+    .describe('`pretty` writes one line for people per request to standard output.'),
+  maxConnections: z.coerce
+    .number()
+    .int()
+    .min(16)
+    .max(1_000_000)
+    .default(8_192)
+    .describe(
+      'Open HTTP connections. Beyond it new ones are refused, so that file descriptors never run out under the nodes.',
+    ),
+  queueSize: z.coerce
+    .number()
+    .int()
+    .min(0)
+    .max(100_000)
+    .default(1_000)
+    .describe('Requests that may wait for a free node, over all tenants; further ones get 429.'),
+  queuePerTenant: z.coerce
+    .number()
+    .int()
+    .min(1)
+    .max(100_000)
+    .default(100)
+    .describe('Requests of one tenant that may wait: one tenant cannot fill the queue.'),
+  queueTimeoutMs: z.coerce
+    .number()
+    .int()
+    .min(0)
+    .max(600_000)
+    .default(30_000)
+    .describe('Longest wait for a free node, milliseconds; then 429 with retry-after.'),
+  vacancyTimeoutMs: z.coerce
+    .number()
+    .int()
+    .min(0)
+    .max(60_000)
+    .default(2_000)
+    .describe(
+      'How long a new request waits when the last replica of its model has just vanished, milliseconds; then 503 with retry-after.',
+    ),
+  resumeTimeoutMs: z.coerce
+    .number()
+    .int()
+    .min(0)
+    .max(600_000)
+    .default(20_000)
+    .describe(
+      'How long a running answer waits for another replica when its node has died, milliseconds.',
+    ),
+  trancheUsd: z
+    .string()
+    .default('0.10')
+    .describe(
+      'Credit taken from the ledger at a time, USD: what a gateway that dies can leave on hold, and how much it can serve while the database is away.',
+    ),
+  trancheSeconds: z.coerce
+    .number()
+    .int()
+    .min(5)
+    .max(3_600)
+    .default(60)
+    .describe("Life of such a hold; a dead gateway's holds return after it."),
+  listPrices: z
+    .array(listPrice)
+    .default([])
+    .describe(
+      'Cloud list prices that bills are compared with. Only named, dated prices: a saving that nobody can check is advertising.',
+    ),
+})
+
+export type GatewayConfig = z.infer<typeof gatewayConfig>

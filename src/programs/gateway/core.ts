@@ -1,0 +1,156 @@
+/** Everything between the two sockets, built and joined: who may, who can, what it costs. */
+import { setTimeout as pause } from 'node:timers/promises'
+import { parseUsd } from '../../core/base/money.ts'
+import { Fault, reasonOf, refuse } from '../../core/base/refusal.ts'
+import { ReplicaTable } from '../../core/routing/replica-table.ts'
+import type { Identity } from '../../io/keys/identity.ts'
+import type { Store } from '../../io/store/store.ts'
+import type { Logger } from '../../io/telemetry/logger.ts'
+import type { AttemptOutcome, GatewayMetrics } from '../../io/telemetry/metrics.ts'
+import { createAttemptIds } from './attempt-id.ts'
+import type { Attempt } from './attempt.ts'
+import type { GatewayConfig } from './config.ts'
+import type { LinkedNode } from './control/control-parts.ts'
+import type { Dispatcher } from './dispatcher.ts'
+import { createHedges } from './hedges.ts'
+import { createKeyring } from './keyring.ts'
+import { createMeter } from './meter.ts'
+import { createNetwork } from './network.ts'
+import { createRandomPool } from './random-pool.ts'
+import { createReceiptDesk } from './receipt-desk.ts'
+import { createWaitingRoom } from './waiting-room.ts'
+import { createWatch } from './watch.ts'
+
+type CoreParts = {
+  identity: Identity
+  store: Store
+  metrics: GatewayMetrics
+  logger: Logger
+  secret: Uint8Array
+}
+
+/** Everything between the two sockets: who may, who can, what it costs. */
+export function createCore(
+  config: GatewayConfig,
+  { identity, store, metrics, logger, secret }: CoreParts,
+) {
+  const now = Date.now
+  const table = new ReplicaTable()
+  const room = createWaitingRoom({ config, now })
+  const attemptIds = createAttemptIds(secret)
+  const keyring = createKeyring({ store, now, logger })
+  const network = createNetwork({
+    table,
+    store,
+    now,
+    logger,
+    look: () => room.look(),
+    receipts: (link, batch) => desk.take(link, batch),
+  })
+  const meter = createMeter({
+    store,
+    gateway: identity.id,
+    now,
+    logger,
+    trancheNanoUsd: readTranche(config.trancheUsd),
+    trancheMs: config.trancheSeconds * 1000,
+    onSettled(settlements, outcomes) {
+      desk.settled(settlements, outcomes)
+      settlements.forEach(({ usage }, i) => {
+        if (outcomes[i] === 'settled' || outcomes[i] === 'uncollected')
+          metrics.settled(usage.nanoUsd)
+      })
+    },
+  })
+  const desk = createReceiptDesk({
+    gateway: identity.id,
+    meter,
+    keyring,
+    attemptIds,
+    linkOf: network.linkOfNode,
+    now,
+    logger,
+    disputed: () => metrics.disputed(),
+  })
+  const watch = createWatch({ now })
+  const random = createRandomPool()
+  const dispatcher: Dispatcher = {
+    config,
+    table,
+    room,
+    meter,
+    desk,
+    watch,
+    attemptIds,
+    random: random.unit,
+    now,
+    linkOf: network.linkOf,
+    attemptOver(attempt) {
+      metrics.attempt(outcomeOf(attempt))
+      room.look()
+    },
+    hedges: createHedges(),
+    resumed: () => metrics.attempt('resumed'),
+    storeDown(error) {
+      logger.warn('store unavailable', { error: reasonOf(error) })
+      return refuse(
+        'store_unavailable',
+        'The ledger cannot be reached just now; nothing was charged. Try again.',
+        { retryAfterS: 2 },
+      )
+    },
+  }
+  metrics.watch(() => ({
+    nodesLinked: network.nodes().length,
+    slotsFree: freeSlots(network.nodes()),
+    queueDepth: room.size,
+    settlementBacklog: meter.backlog,
+    receiptsPending: desk.expected,
+  }))
+  return {
+    store,
+    keyring,
+    network,
+    dispatcher,
+    metrics,
+    /** Waits for the receipts of answers that are over: half a second covers a node's signing and a slow link. */
+    async receiptsIn() {
+      for (let round = 0; round < 20 && desk.expected > 0; round++) await pause(25)
+    },
+    async close() {
+      keyring.stop()
+      watch.close()
+      room.close()
+      network.close()
+      desk.close()
+      await meter.close()
+    },
+  }
+}
+
+function readTranche(usd: string): bigint {
+  const nanoUsd = parseUsd(usd)
+  if (nanoUsd !== null && nanoUsd > 0n) return nanoUsd
+  throw new Fault(
+    'config_invalid',
+    `trancheUsd must be dollars above 0, e.g. "0.10"; it is "${usd}"`,
+  )
+}
+
+function outcomeOf({ failure, result }: Attempt): AttemptOutcome {
+  if (result) return result.finish === 'cancelled' ? 'cancelled' : 'ok'
+  return failure === null || failure.kind === 'lost'
+    ? 'lost'
+    : failure.kind === 'error'
+      ? 'failed'
+      : 'busy'
+}
+
+function freeSlots(nodes: readonly LinkedNode[]): ReadonlyMap<string, number> {
+  const free = new Map<string, number>()
+  for (const { replicas } of nodes) {
+    for (const replica of replicas)
+      free.set(replica.model.model, (free.get(replica.model.model) ?? 0) + replica.free)
+  }
+  return free
+}

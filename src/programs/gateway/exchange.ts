@@ -1,0 +1,237 @@
+/**
+ * One generation request from tenant to answer: its choices run side by side, and what they give is written
+ * as OpenAI's events or, when the tenant did not ask for a stream, as one response.
+ */
+import type { ServerResponse } from 'node:http'
+import { errorBody, type Refusal } from '../../core/base/refusal.ts'
+import type { Millis } from '../../core/base/time.ts'
+import type { ChatRequest, CompletionRequest } from '../../core/protocol/inference-request.ts'
+import { NO_TOKEN_ID, type TokenChunk } from '../../core/protocol/token-chunk.ts'
+import { sendJson, sendRefusal } from '../../io/http/respond.ts'
+import { billOf, billHeaders, type Bill } from './bill.ts'
+import { Choice, type ChoiceOwner } from './choice.ts'
+import type { Attempt } from './attempt.ts'
+import type { Admitted } from './inference.ts'
+import {
+  ChoiceEvents,
+  SSE_DONE,
+  usageEvent,
+  wholeResponse,
+  type ResponseHead,
+} from './render-generation.ts'
+import { SLOW_READER_BYTES, SseStream } from './sse-stream.ts'
+
+/** A tenant that takes nothing for so long has gone, whatever TCP says. */
+const STUCK_READER_MS = 60_000
+
+export class Exchange implements ChoiceOwner {
+  readonly #admitted: Admitted
+  readonly #request: ChatRequest | CompletionRequest
+  readonly #response: ServerResponse
+  readonly #sse: SseStream
+  readonly #choices: Choice[] = []
+  /** One renderer a choice, made when its first text comes. */
+  readonly #events: ChoiceEvents[] = []
+  #head: ResponseHead | null = null
+  #finished = 0
+  #over = false
+  #firstTokenAt: Millis | null = null
+  /** Credit that waits for a slow tenant. */
+  #owed: { attempt: Attempt; bytes: number }[] = []
+  #stuck: NodeJS.Timeout | null = null
+
+  constructor(admitted: Admitted, request: ChatRequest | CompletionRequest) {
+    this.#admitted = admitted
+    this.#request = request
+    this.#response = admitted.response
+    this.#sse = new SseStream(admitted.response)
+  }
+
+  start(): void {
+    const { dispatcher, requestId, body, key, affinity, seed } = this.#admitted
+    const count =
+      this.#request.n * (this.#request.api === 'completion' ? this.#request.prompts.length : 1)
+    for (let index = 0; index < count; index++) {
+      this.#choices.push(
+        new Choice(dispatcher, {
+          request: this.#request,
+          requestId,
+          index,
+          seed: (seed + index) >>> 0,
+          body,
+          key,
+          affinity,
+          owner: this,
+        }),
+      )
+    }
+    this.#response.once('close', () => this.#gone())
+    for (const choice of this.#choices) choice.start()
+  }
+
+  // What the choices report.
+
+  chunks(choice: Choice, chunks: readonly TokenChunk[], bytes: number, attempt: Attempt): void {
+    this.#firstToken()
+    if (this.#request.stream) this.#show(choice, chunks)
+    this.#grant(attempt, bytes)
+  }
+
+  finished(choice: Choice): void {
+    if (this.#over) return
+    this.#firstToken()
+    this.#finished += 1
+    const last = this.#finished === this.#choices.length
+    if (!this.#request.stream) {
+      if (last) this.#answerWhole()
+      return
+    }
+    // Structured output was held back until now.
+    if (this.#request.sampling.format.type !== 'text') this.#showHeld(choice)
+    const bill = last ? this.#bill() : null
+    const extra = bill && !this.#request.includeUsage ? billJson(bill) : ''
+    this.#sse.push(this.#eventsOf(choice).finish(choice.finish, extra))
+    if (bill) this.#endStream(bill)
+  }
+
+  failed(_choice: Choice, refusal: Refusal): void {
+    if (this.#over) return
+    this.#over = true
+    if (this.#sse.opened) {
+      for (const choice of this.#choices) choice.cancel()
+      // OpenAI's SDKs raise the error object of an event; without [DONE] nobody takes the text for whole.
+      this.#sse.push(`data: ${errorBody(refusal)}\n\n`)
+      this.#sse.end()
+    } else {
+      for (const choice of this.#choices) choice.discard()
+      sendRefusal(this.#response, refusal, this.#admitted.headers)
+    }
+    this.#admitted.over({ refusal, bill: null, model: null, firstTokenAt: this.#firstTokenAt })
+  }
+
+  #firstToken(): void {
+    this.#firstTokenAt ??= this.#admitted.dispatcher.now()
+  }
+
+  #show(choice: Choice, chunks: readonly TokenChunk[]): void {
+    const events = this.#eventsOf(choice)
+    // One event per token keeps ids and logprobs aligned; tokens whose text is held back have none of their own.
+    for (const chunk of chunks) {
+      if (chunk.text !== '' || chunk.logprob !== '')
+        this.#sse.push(events.text(chunk.text, chunk.logprob, idsOf([chunk])))
+      else if (this.#admitted.tokenIds) this.#sse.push(events.text('', '', idsOf([chunk])))
+    }
+  }
+
+  #showHeld(choice: Choice): void {
+    if (choice.answer.text === '') return
+    this.#sse.push(
+      this.#eventsOf(choice).text(
+        choice.answer.text,
+        choice.answer.logprobs.join(','),
+        choice.answer.ids,
+      ),
+    )
+  }
+
+  /** The head goes out with the first text: until then an error can still be an HTTP status. */
+  #eventsOf(choice: Choice): ChoiceEvents {
+    const known = this.#events[choice.index]
+    if (known) return known
+    if (!this.#sse.opened) {
+      this.#sse.open({ ...this.#admitted.headers, 'x-baseload-node': choice.replica?.node ?? '' })
+    }
+    const made = new ChoiceEvents(this.#headOf(), choice.index)
+    this.#events[choice.index] = made
+    this.#sse.push(made.begin())
+    return made
+  }
+
+  #headOf(): ResponseHead {
+    const replica = this.#choices[0]?.replica
+    this.#head ??= {
+      api: this.#request.api,
+      id: `${this.#request.api === 'chat' ? 'chatcmpl' : 'cmpl'}-${this.#admitted.requestId.slice(4)}`,
+      createdS: Math.floor(this.#admitted.startedAt / 1000),
+      model: replica?.model ?? this.#request.model,
+      fingerprint: `fp_${(replica?.digest ?? '').slice(-12)}`,
+      tokenIds: this.#admitted.tokenIds,
+    }
+    return this.#head
+  }
+
+  #endStream(bill: Bill): void {
+    this.#over = true
+    if (this.#request.includeUsage)
+      this.#sse.push(usageEvent(this.#headOf(), bill.usage, billJson(bill)))
+    this.#sse.push(SSE_DONE)
+    this.#sse.end()
+    this.#close(bill)
+  }
+
+  #answerWhole(): void {
+    this.#over = true
+    const bill = this.#bill()
+    const choices = this.#choices.map((choice) => ({
+      index: choice.index,
+      text: choice.answer.text,
+      finish: choice.finish,
+      logprobs: this.#request.sampling.topLogprobs === null ? null : choice.answer.logprobs,
+      tokenIds: choice.answer.ids,
+    }))
+    const body = wholeResponse(this.#headOf(), choices, bill.usage, billJson(bill))
+    sendJson(this.#response, 200, body, { ...this.#admitted.headers, ...billHeaders(bill) })
+    this.#close(bill)
+  }
+
+  #bill(): Bill {
+    return billOf(this.#choices, this.#request.n, this.#admitted.listPrices)
+  }
+
+  #close(bill: Bill): void {
+    this.#admitted.over({
+      refusal: null,
+      bill,
+      model: this.#headOf().model,
+      firstTokenAt: this.#firstTokenAt,
+    })
+  }
+
+  /** The tenant's connection closed: after the answer that is as it should be, before it the work stops. */
+  #gone(): void {
+    if (this.#stuck) clearTimeout(this.#stuck)
+    for (const { attempt, bytes } of this.#owed.splice(0)) attempt.grant(bytes)
+    if (this.#over) return
+    this.#over = true
+    for (const choice of this.#choices) choice.cancel()
+    const bill = this.#bill()
+    this.#admitted.over({
+      refusal: null,
+      bill,
+      model: this.#headOf().model,
+      firstTokenAt: this.#firstTokenAt,
+      gone: true,
+    })
+  }
+
+  /** Credit goes back as the tenant reads; a slow one stalls its own attempt and nobody else's. */
+  #grant(attempt: Attempt, bytes: number): void {
+    if (!this.#sse.opened || this.#sse.unreadBytes < SLOW_READER_BYTES) {
+      attempt.grant(bytes)
+      return
+    }
+    this.#owed.push({ attempt, bytes })
+    if (this.#stuck) return
+    this.#stuck = setTimeout(() => this.#response.destroy(), STUCK_READER_MS)
+    this.#sse.onceRead(() => {
+      if (this.#stuck) clearTimeout(this.#stuck)
+      this.#stuck = null
+      for (const owed of this.#owed.splice(0)) owed.attempt.grant(owed.bytes)
+    })
+  }
+}
+
+const idsOf = (chunks: readonly TokenChunk[]): number[] =>
+  chunks.map(({ id }) => id).filter((id) => id !== NO_TOKEN_ID)
+
+const billJson = (bill: Bill): string => `,"baseload":${bill.json}`

@@ -1,0 +1,274 @@
+/**
+ * The hot routes: who is it, may they, what do they want; then an exchange serves it. Plain node:http and no
+ * promise where none is needed: every microsecond here is paid by every request.
+ */
+import { isUtf8 } from 'node:buffer'
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { idFrom } from '../../core/base/id.ts'
+import { isRefusal, refuse, REFUSALS, type Refusal } from '../../core/base/refusal.ts'
+import type { Millis } from '../../core/base/time.ts'
+import {
+  MAX_BODY_BYTES,
+  readInferenceRequest,
+  type Api,
+  type InferenceRequest,
+} from '../../core/protocol/inference-request.ts'
+import { affinityOf } from '../../core/routing/affinity.ts'
+import {
+  admit,
+  rateNumbers,
+  settle,
+  type Admission,
+  type Limited,
+  type RateNumber,
+} from '../../core/routing/limits.ts'
+import type { ListPrice } from '../../core/routing/saving.ts'
+import { UsageBook } from '../../core/routing/usage-book.ts'
+import { CORS_HEADERS } from '../../io/http/cors.ts'
+import { createBodyReader } from '../../io/http/read-body.ts'
+import { sendRefusal } from '../../io/http/respond.ts'
+import type { GatewayMetrics } from '../../io/telemetry/metrics.ts'
+import type { Bill } from './bill.ts'
+import type { Dispatcher } from './dispatcher.ts'
+import { EmbeddingExchange } from './embedding-exchange.ts'
+import { Exchange } from './exchange.ts'
+import type { KeyEntry, Keyring } from './keyring.ts'
+import { createRandomPool } from './random-pool.ts'
+
+/** A request that may be served, with all that its exchange needs. */
+export type Admitted = {
+  readonly dispatcher: Dispatcher
+  readonly requestId: string
+  readonly body: Buffer
+  readonly key: KeyEntry
+  readonly affinity: number | null
+  readonly seed: number
+  readonly response: ServerResponse
+  /** For every answer: request id, CORS, rate limits. */
+  readonly headers: Readonly<Record<string, string>>
+  /** Another Baseload asks for ids in each event. */
+  readonly tokenIds: boolean
+  readonly startedAt: Millis
+  readonly listPrices: ReadonlyMap<string, ListPrice>
+  /** Called once, when the answer is over. */
+  over(outcome: Outcome): void
+}
+
+export type Outcome = {
+  readonly refusal: Refusal | null
+  readonly bill: Bill | null
+  readonly model: string | null
+  readonly firstTokenAt: Millis | null
+  /** The tenant went away before the answer was whole. */
+  readonly gone?: boolean
+}
+
+/** What is told about a request that is over, to the log and to the terminal. */
+export type RequestReport = Outcome & {
+  readonly api: Api
+  readonly requestId: string
+  readonly key: KeyEntry | null
+  readonly status: number
+  readonly startedAt: Millis
+  readonly finishedAt: Millis
+}
+
+export type InferenceParts = {
+  readonly dispatcher: Dispatcher
+  readonly keyring: Keyring
+  readonly metrics: GatewayMetrics
+  readonly listPrices: ReadonlyMap<string, ListPrice>
+  /** False once the gateway is shutting down. */
+  accepting(): boolean
+  report(report: RequestReport): void
+}
+
+export type ServeInference = (api: Api, request: IncomingMessage, response: ServerResponse) => void
+
+export function createInference(parts: InferenceParts): ServeInference {
+  const { dispatcher, keyring, metrics } = parts
+  const { now } = dispatcher
+  const random = createRandomPool()
+  const readBody = createBodyReader()
+  const book = new UsageBook()
+
+  function serve(api: Api, request: IncomingMessage, response: ServerResponse): void {
+    const startedAt = now()
+    const requestId = idFrom('req', random.bytes(15))
+    const headers = { 'x-request-id': requestId, ...CORS_HEADERS }
+    const turn: Turn = { api, request, response, startedAt, requestId, headers }
+    if (!parts.accepting()) {
+      refuseWith(
+        turn,
+        null,
+        refuse('shutting_down', 'This gateway is shutting down; send the request again.', {
+          retryAfterS: 1,
+        }),
+      )
+      return
+    }
+    const key = keyring.authenticate(request.headers.authorization, 'inference')
+    if (!(key instanceof Promise)) {
+      authenticated(turn, key)
+      return
+    }
+    void key.then(
+      (known) => authenticated(turn, known),
+      (error: unknown) => refuseWith(turn, null, dispatcher.storeDown(error)),
+    )
+  }
+
+  function authenticated(turn: Turn, key: KeyEntry | Refusal): void {
+    if (isRefusal(key)) {
+      refuseWith(turn, null, key)
+      return
+    }
+    readBody(turn.request, MAX_BODY_BYTES, (body) => {
+      if (body === null) return
+      if (isRefusal(body)) {
+        refuseWith(turn, key, body)
+        return
+      }
+      const wanted = parse(turn.api, body)
+      if (isRefusal(wanted)) refuseWith(turn, key, wanted)
+      else admitted(turn, key, body, wanted)
+    })
+  }
+
+  function admitted(turn: Turn, key: KeyEntry, body: Buffer, wanted: InferenceRequest): void {
+    const parties = partiesOf(key, turn.startedAt)
+    const admission = admit(parties, estimatedTokens(wanted, body), turn.startedAt)
+    if (isRefusal(admission)) {
+      refuseWith(turn, key, admission, rateHeaders(parties, turn.startedAt))
+      return
+    }
+    const exchange: Admitted = {
+      dispatcher,
+      requestId: turn.requestId,
+      body,
+      key,
+      affinity: affinityOf(wanted),
+      seed: seedOf(wanted) ?? random.uint32(),
+      response: turn.response,
+      headers:
+        parties.length === 0
+          ? turn.headers
+          : { ...turn.headers, ...rateHeaders(parties, turn.startedAt) },
+      tokenIds: turn.request.headers['x-baseload-token-ids'] === '1',
+      startedAt: turn.startedAt,
+      listPrices: parts.listPrices,
+      over: (outcome) => over(turn, key, admission, outcome),
+    }
+    if (wanted.api === 'embedding') new EmbeddingExchange(exchange, wanted).start()
+    else new Exchange(exchange, wanted).start()
+    metrics.addedLatency((now() - turn.startedAt) / 1000)
+  }
+
+  function over(turn: Turn, key: KeyEntry, admission: Admission, outcome: Outcome): void {
+    const { bill } = outcome
+    const used = bill ? bill.usage.inputTokens + bill.usage.outputTokens : 0
+    settle(admission, used, now())
+    if (bill && outcome.model)
+      metrics.tokens(outcome.model, bill.usage.inputTokens, bill.usage.outputTokens)
+    if (outcome.firstTokenAt !== null)
+      metrics.firstToken((outcome.firstTokenAt - turn.startedAt) / 1000)
+    tell(turn, key, outcome)
+  }
+
+  function refuseWith(
+    turn: Turn,
+    key: KeyEntry | null,
+    refusal: Refusal,
+    more: Record<string, string> = {},
+  ): void {
+    sendRefusal(turn.response, refusal, { ...turn.headers, ...more })
+    tell(turn, key, { refusal, bill: null, model: null, firstTokenAt: null })
+  }
+
+  function tell(turn: Turn, key: KeyEntry | null, outcome: Outcome): void {
+    const finishedAt = now()
+    const status = outcome.refusal
+      ? REFUSALS[outcome.refusal.code].status
+      : outcome.gone
+        ? CLIENT_CLOSED
+        : 200
+    metrics.request(turn.api, outcome.model, status, (finishedAt - turn.startedAt) / 1000)
+    parts.report({
+      ...outcome,
+      api: turn.api,
+      requestId: turn.requestId,
+      key,
+      status,
+      startedAt: turn.startedAt,
+      finishedAt,
+    })
+  }
+
+  /** Only parties with a limit: most have none and cost nothing. */
+  function partiesOf({ key, account }: KeyEntry, at: Millis): Limited[] {
+    const parties: Limited[] = []
+    if (isLimited(key.limits))
+      parties.push({ name: 'key', limits: key.limits, usage: book.of(key.id, at) })
+    if (isLimited(account.limits))
+      parties.push({ name: 'account', limits: account.limits, usage: book.of(account.id, at) })
+    return parties
+  }
+
+  return serve
+}
+
+type Turn = {
+  readonly api: Api
+  readonly request: IncomingMessage
+  readonly response: ServerResponse
+  readonly startedAt: Millis
+  readonly requestId: string
+  readonly headers: Readonly<Record<string, string>>
+}
+
+/** nginx's status for a client that closed the connection; only ever logged. */
+const CLIENT_CLOSED = 499
+
+function parse(api: Api, body: Buffer): InferenceRequest | Refusal {
+  if (!isUtf8(body)) return refuse('invalid_json', 'The request body is not valid UTF-8.')
+  let value: unknown
+  try {
+    value = JSON.parse(body.toString('utf8'))
+  } catch (error) {
+    // V8's message quotes the text, which may be a prompt or a key: keep only the position.
+    const where = /position \d+/.exec(error instanceof Error ? error.message : '')?.[0] ?? 'its end'
+    return refuse('invalid_json', `The request body is not valid JSON, at ${where}.`)
+  }
+  return readInferenceRequest(api, value)
+}
+
+const isLimited = ({
+  requestsPerMinute,
+  tokensPerMinute,
+  concurrency,
+}: Limited['limits']): boolean =>
+  requestsPerMinute !== null || tokensPerMinute !== null || concurrency !== null
+
+const seedOf = (request: InferenceRequest): number | null =>
+  request.api === 'embedding' ? null : request.sampling.seed
+
+/** Four bytes a token, as the field reckons, and the answer at its longest. */
+function estimatedTokens(request: InferenceRequest, body: Buffer): number {
+  const input = Math.ceil(body.length / 4)
+  if (request.api === 'embedding') return input
+  return input + request.n * (request.sampling.maxTokens ?? 256)
+}
+
+function rateHeaders(parties: readonly Limited[], now: Millis): Record<string, string> {
+  const numbers = rateNumbers(parties, now)
+  return { ...rateHeader('requests', numbers.requests), ...rateHeader('tokens', numbers.tokens) }
+}
+
+function rateHeader(unit: string, number: RateNumber | null): Record<string, string> {
+  if (!number) return {}
+  return {
+    [`x-ratelimit-limit-${unit}`]: String(number.limit),
+    [`x-ratelimit-remaining-${unit}`]: String(number.remaining),
+    [`x-ratelimit-reset-${unit}`]: `${number.resetS}s`,
+  }
+}

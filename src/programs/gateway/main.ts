@@ -1,0 +1,175 @@
+/** Builds a gateway from its parts, and takes it down in the order in which nothing is lost. */
+import { randomBytes } from 'node:crypto'
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { join } from 'node:path'
+import { getRequestListener } from '@hono/node-server'
+import { isRefusal, reasonOf } from '../../core/base/refusal.ts'
+import type { Api } from '../../core/protocol/inference-request.ts'
+import { LINK_PATH } from '../../core/protocol/link.ts'
+import { CORS_HEADERS, PREFLIGHT_HEADERS } from '../../io/http/cors.ts'
+import { createHttpServer } from '../../io/http/http-server.ts'
+import { sendJson, sendRefusal } from '../../io/http/respond.ts'
+import { loadIdentity } from '../../io/keys/identity.ts'
+import { loadSecret } from '../../io/keys/secret.ts'
+import { createLinkServer } from '../../io/link/link-server.ts'
+import { createPostgresStore } from '../../io/store/postgres-store.ts'
+import type { Store } from '../../io/store/store.ts'
+import type { Logger } from '../../io/telemetry/logger.ts'
+import { createGatewayMetrics } from '../../io/telemetry/metrics.ts'
+import type { GatewayConfig } from './config.ts'
+import { createControlApi } from './control-api.ts'
+import type { ControlParts, ReadyPart } from './control/control-parts.ts'
+import { createCore } from './core.ts'
+import { createInference, type InferenceParts } from './inference.ts'
+import { readListPrices } from './list-prices.ts'
+import { listModels } from './model-list.ts'
+import { requestLine } from './request-line.ts'
+import { VERSION } from './version.ts'
+
+export type RunningGateway = {
+  readonly url: string
+  readonly id: string
+  /** Finishes what runs, settles what is owed, gives the holds back. */
+  close(): Promise<void>
+}
+
+export type GatewayParts = {
+  readonly logger: Logger
+  /** One line for people per request, when the config asks for it. */
+  readonly say: (line: string) => void
+}
+
+/** Answers that still run at a shutdown get this long; then their connections are cut and tenants retry. */
+const CLOSE_DEADLINE_MS = 10_000
+/** Who asks for a receipt right after the answer waits for it at most so long. */
+const RECEIPT_WAIT_MS = 2_000
+const HOT: ReadonlyMap<string, Api> = new Map([
+  ['/v1/chat/completions', 'chat'],
+  ['/v1/completions', 'completion'],
+  ['/v1/embeddings', 'embedding'],
+])
+
+export async function startGateway(
+  config: GatewayConfig,
+  { logger, say }: GatewayParts,
+): Promise<RunningGateway> {
+  const identity = loadIdentity('gw', join(config.home, 'gateway.key'))
+  const store = await createPostgresStore({ url: config.databaseUrl, logger })
+  const metrics = createGatewayMetrics()
+  const core = createCore(config, {
+    identity,
+    store,
+    metrics,
+    logger,
+    secret: loadSecret(join(config.home, 'gateway.secret')),
+  })
+  await core.keyring.start()
+  core.dispatcher.meter.recover()
+
+  let accepting = true
+  const report: InferenceParts['report'] = (done) => {
+    logger.info('request', {
+      id: done.requestId,
+      api: done.api,
+      status: done.status,
+      code: done.refusal?.code ?? null,
+      ms: done.finishedAt - done.startedAt,
+      account: done.key?.account.id ?? null,
+      nodes: done.bill?.nodes ?? [],
+      attempts: done.bill?.attempts ?? 0,
+    })
+    if (config.logRequests === 'pretty') say(requestLine(done))
+  }
+  const listPrices = readListPrices(config.listPrices)
+  const serve = createInference({
+    dispatcher: core.dispatcher,
+    keyring: core.keyring,
+    metrics,
+    listPrices,
+    accepting: () => accepting,
+    report,
+  })
+  const links = createLinkServer({ identity, events: core.network.events, now: Date.now, logger })
+  const controlParts: ControlParts = {
+    store,
+    authenticate: async (authorization, scope) => {
+      const entry = await core.keyring.authenticate(authorization ?? undefined, scope)
+      return isRefusal(entry) ? entry : entry.key
+    },
+    keyring: core.keyring,
+    network: core.network,
+    settled: (id) => core.dispatcher.desk.quiet(id, RECEIPT_WAIT_MS),
+    metrics,
+    ready: () => readiness(store, accepting),
+    now: Date.now,
+    randomBytes,
+    gatewayId: identity.id,
+    gatewayKey: identity.publicKey,
+    version: VERSION,
+    logger,
+  }
+  const controlApi = createControlApi(controlParts)
+  const control = getRequestListener((request) => controlApi.fetch(request))
+
+  const server = createHttpServer({
+    onRequest: (request, response) => route(request, response),
+    onUpgrade(request, socket, head) {
+      if (pathOf(request) === LINK_PATH && accepting) links.upgrade(request, socket, head)
+      else socket.destroy()
+    },
+    maxConnections: config.maxConnections,
+  })
+
+  function route(request: IncomingMessage, response: ServerResponse): void {
+    const path = pathOf(request)
+    const api = HOT.get(path)
+    if (request.method === 'OPTIONS') response.writeHead(204, PREFLIGHT_HEADERS).end()
+    else if (api !== undefined && request.method === 'POST') serve(api, request, response)
+    else if (path === '/v1/models' || path.startsWith('/v1/models/'))
+      models(path, request, response)
+    else void control(request, response)
+  }
+
+  function models(path: string, request: IncomingMessage, response: ServerResponse): void {
+    void Promise.resolve(core.keyring.authenticate(request.headers.authorization, 'inference'))
+      .catch((error: unknown) => core.dispatcher.storeDown(error))
+      .then((key) => {
+        const answer = isRefusal(key) ? key : listModels(path, core.network.nodes())
+        if (isRefusal(answer)) sendRefusal(response, answer, CORS_HEADERS)
+        else sendJson(response, 200, answer, CORS_HEADERS)
+      })
+  }
+
+  const port = await server.listen({ host: config.host, port: config.port })
+  logger.info('gateway listens', { gateway: identity.id, port })
+  return {
+    url: `http://${config.host.includes(':') ? `[${config.host}]` : config.host}:${port}`,
+    id: identity.id,
+    async close() {
+      accepting = false
+      // Nodes stay linked until the answers and their receipts are through.
+      await server.close(CLOSE_DEADLINE_MS)
+      await core.receiptsIn()
+      await links.close()
+      await core.close()
+      await store.close()
+    },
+  }
+}
+
+/** Ready when requests would be served: the database answers, and no shutdown has begun. */
+async function readiness(store: Store, accepting: boolean): Promise<ReadyPart[]> {
+  const why = await store.ping().then(
+    () => null,
+    (error: unknown) => reasonOf(error),
+  )
+  return [
+    { part: 'store', ok: why === null, why },
+    { part: 'requests', ok: accepting, why: accepting ? null : 'the gateway is shutting down' },
+  ]
+}
+
+const pathOf = ({ url = '/' }: IncomingMessage): string => {
+  const query = url.indexOf('?')
+  return query < 0 ? url : url.slice(0, query)
+}

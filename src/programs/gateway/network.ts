@@ -1,0 +1,155 @@
+/**
+ * The linked nodes, kept as the router and the control API see them: a link's offer becomes replicas in the
+ * table, its heartbeats free slots, its end a loss. The store learns in the background who was seen.
+ */
+import { reasonOf } from '../../core/base/refusal.ts'
+import type { Millis } from '../../core/base/time.ts'
+import type { ReceiptBatch } from '../../core/protocol/receipt.ts'
+import { replicaFrom, type Replica } from '../../core/routing/replica.ts'
+import type { ReplicaTable } from '../../core/routing/replica-table.ts'
+import type { LinkEvents, NodeLink } from '../../io/link/node-link.ts'
+import type { NodeRecord, Store } from '../../io/store/store.ts'
+import type { Logger } from '../../io/telemetry/logger.ts'
+import type { LinkedNode, LinkedReplica } from './control/control-parts.ts'
+
+export type Network = {
+  readonly events: LinkEvents
+  nodes(): readonly LinkedNode[]
+  readonly linkOf: (replica: Replica) => NodeLink | undefined
+  readonly linkOfNode: (node: string) => NodeLink | undefined
+  /** An operator changed what is known of a node. */
+  changed(record: NodeRecord): void
+  close(): void
+}
+
+type Parts = {
+  table: ReplicaTable
+  store: Store
+  now: () => Millis
+  logger: Logger
+  /** Somebody who waits may be served now. */
+  look(): void
+  readonly receipts: (link: NodeLink, batch: ReceiptBatch) => void
+}
+
+/** How often the store is told that a node is still there. */
+const NOTE_EVERY_MS = 60_000
+
+export function createNetwork(parts: Parts): Network {
+  const { table, store, now, logger } = parts
+  const byLink = new Map<string, NodeLink>()
+  const byNode = new Map<string, NodeLink>()
+  const records = new Map<string, NodeRecord>()
+  const noted = new Map<string, Millis>()
+  const toNote = new Set<NodeLink>()
+  let noting = false
+  const timer = setInterval(() => {
+    for (const link of byLink.values())
+      if (now() - (noted.get(link.link) ?? 0) >= NOTE_EVERY_MS) note(link)
+  }, NOTE_EVERY_MS / 4)
+  timer.unref()
+
+  function offer(link: NodeLink): void {
+    const tier = records.get(link.node)?.tier ?? 'community'
+    const replicas = link.offer.models.map((model, offerIndex) =>
+      replicaFrom({ link: link.link, offer: link.offer, model, offerIndex, tier, now: now() }),
+    )
+    table.setOffer(link.link, replicas, now())
+    if (link.heartbeat) table.heartbeat(link.link, link.heartbeat)
+    parts.look()
+  }
+
+  /** One query at a time, however many nodes link at once. */
+  function note(link: NodeLink): void {
+    toNote.add(link)
+    if (noting) return
+    noting = true
+    void noteAll().finally(() => (noting = false))
+  }
+
+  async function noteAll(): Promise<void> {
+    for (const link of toNote) {
+      toNote.delete(link)
+      const since = noted.get(link.link) ?? link.linkedAt
+      try {
+        const record = await store.nodeSeen(
+          link.node,
+          link.nodeKey,
+          now(),
+          Math.round((now() - since) / 1000),
+        )
+        noted.set(link.link, now())
+        remember(record)
+      } catch (error) {
+        logger.warn('node not noted', { node: link.node, error: reasonOf(error) })
+      }
+      if (!byLink.has(link.link)) noted.delete(link.link)
+    }
+  }
+
+  function remember(record: NodeRecord): void {
+    const tierBefore = records.get(record.node)?.tier ?? 'community'
+    records.set(record.node, record)
+    const link = byNode.get(record.node)
+    if (link && record.tier !== tierBefore) offer(link)
+  }
+
+  function describe(link: NodeLink): LinkedNode {
+    return {
+      link,
+      record: records.get(link.node) ?? null,
+      replicas: table.ofLink(link.link).flatMap((replica) => describeReplica(link, replica)),
+    }
+  }
+
+  return {
+    events: {
+      linked(link) {
+        byLink.set(link.link, link)
+        byNode.set(link.node, link)
+        logger.info('node linked', {
+          node: link.node,
+          link: link.link,
+          models: link.offer.models.map(({ model }) => model),
+        })
+        offer(link)
+        note(link)
+      },
+      offerChanged: offer,
+      heartbeat(link) {
+        if (link.heartbeat) table.heartbeat(link.link, link.heartbeat)
+        parts.look()
+      },
+      draining: (link) => table.drain(link.link),
+      receipts: parts.receipts,
+      unlinked(link, reason) {
+        logger.info('node unlinked', { node: link.node, link: link.link, reason })
+        byLink.delete(link.link)
+        if (byNode.get(link.node) === link) byNode.delete(link.node)
+        table.removeLink(link.link, link.draining ? null : { reason, now: now() })
+        note(link)
+      },
+    },
+    nodes: () => [...byLink.values()].map(describe),
+    linkOf: (replica) => byLink.get(replica.link),
+    linkOfNode: (node) => byNode.get(node),
+    changed: remember,
+    close: () => clearInterval(timer),
+  }
+}
+
+function describeReplica(link: NodeLink, replica: Replica): LinkedReplica[] {
+  const model = link.offer.models[replica.offerIndex]
+  if (!model) return []
+  const { cooldown, tokenMs, firstTokenMs, outstanding } = replica
+  return [
+    {
+      model,
+      outstanding,
+      free: Math.max(0, replica.slots - outstanding - replica.othersBusy),
+      tokensPerSecond: tokenMs > 0 ? 1000 / tokenMs : null,
+      firstTokenMs: firstTokenMs > 0 ? firstTokenMs : null,
+      cooldown: cooldown ? { untilMs: cooldown.until, reason: cooldown.reason } : null,
+    },
+  ]
+}

@@ -1,0 +1,183 @@
+/**
+ * Finds a place for the next attempt of a choice: a replica that fits and the money that it may cost. When all
+ * are busy it queues, when there is none it waits a moment, and it answers exactly once: `placed` or `refused`.
+ */
+import { priceCeiling } from '../../core/base/money.ts'
+import { isRefusal, refuse, type Refusal } from '../../core/base/refusal.ts'
+import type { Millis } from '../../core/base/time.ts'
+import type { InferenceRequest } from '../../core/protocol/inference-request.ts'
+import { chooseReplica, type Full } from '../../core/routing/choose.ts'
+import { needsOf } from '../../core/routing/needs.ts'
+import type { Replica } from '../../core/routing/replica.ts'
+import { chooseForPlans, type ResumePlan } from '../../core/routing/resume.ts'
+import type { Dispatcher } from './dispatcher.ts'
+import type { KeyEntry } from './keyring.ts'
+import type { Reservation } from './meter.ts'
+
+/** What is asked for, and how far the answer is. */
+export type Wanted = {
+  readonly request: InferenceRequest
+  readonly key: KeyEntry
+  readonly affinity: number | null
+  /** Ways to go on after a break, best first, and the model that began; null for a first attempt. */
+  readonly plans: readonly ResumePlan[] | null
+  readonly began: string | null
+  readonly exclude: ReadonlySet<string>
+  /** The most tokens that will be paid for at this replica under this plan. */
+  readonly ceiling: (replica: Replica, plan: ResumePlan | null) => { input: number; output: number }
+  /** How long to wait where no replica is there at all. */
+  readonly vacancyMs: number
+}
+
+export type Place = {
+  readonly replica: Replica
+  readonly plan: ResumePlan | null
+  readonly reservation: Reservation
+}
+
+export type PlacementOwner = {
+  placed(place: Place): void
+  refused(refusal: Refusal): void
+}
+
+type Next = { readonly chosen: Replica; readonly plan: ResumePlan | null }
+
+/** What to reckon with when the tenant named no limit. */
+const EXPECTED_TOKENS = 256
+
+export class Placement {
+  readonly #d: Dispatcher
+  readonly #wanted: Wanted
+  readonly #owner: PlacementOwner
+  #leaveRoom: (() => void) | null = null
+  #waitingSince: Millis | null = null
+  #over = false
+
+  constructor(dispatcher: Dispatcher, wanted: Wanted, owner: PlacementOwner) {
+    this.#d = dispatcher
+    this.#wanted = wanted
+    this.#owner = owner
+  }
+
+  seek(): void {
+    if (this.#over) return
+    const next = this.#choose()
+    if (isRefusal(next)) this.#waitOrRefuse(next)
+    else if ('full' in next) this.#queue(next)
+    else this.#reserve(next)
+  }
+
+  /** A place only if there is one right now: never waits. */
+  seekNow(): void {
+    const next = this.#choose()
+    if ('chosen' in next) this.#reserve(next)
+  }
+
+  leave(): void {
+    this.#over = true
+    this.#leaveRoom?.()
+  }
+
+  #choose(): Next | Full | Refusal {
+    const { request, affinity, plans, began, exclude } = this.#wanted
+    const common = {
+      table: this.#d.table,
+      needs: needsOf(request),
+      contextTokensAtLeast: 0,
+      expectedTokens: this.#expectedTokens(),
+      preferences: request.provider,
+      affinity,
+      exclude,
+      now: this.#d.now(),
+      random: this.#d.random,
+    }
+    if (plans && began !== null) return chooseForPlans({ ...common, model: began }, plans)
+    let first: Full | Refusal | null = null
+    for (const model of request.models) {
+      const answer = chooseReplica({ ...common, model, digest: null, engineFamily: null })
+      if ('chosen' in answer) return { chosen: answer.chosen, plan: null }
+      // Somebody who is only busy beats any refusal; else the first model's answer is the one to give.
+      if (first === null || (isRefusal(first) && !isRefusal(answer))) first = answer
+    }
+    return first ?? refuse('model_not_found', 'The request names no model.', { param: 'model' })
+  }
+
+  #expectedTokens(): number {
+    const { request } = this.#wanted
+    return request.api === 'embedding' ? 1 : (request.sampling.maxTokens ?? EXPECTED_TOKENS)
+  }
+
+  /** Nodes that only just vanished may come back; any other refusal of a first attempt is final. */
+  #waitOrRefuse(refusal: Refusal): void {
+    const hopeless = this.#wanted.plans === null && refusal.code !== 'no_node_available'
+    if (hopeless) this.#refuse(refusal)
+    else this.#wait('vacant', this.#wanted.vacancyMs, refusal)
+  }
+
+  #queue(full: Full): void {
+    const { queueTimeoutMs } = this.#d.config
+    const seconds = queueTimeoutMs / 1000
+    const late = refuse(
+      'queue_full',
+      `All nodes that serve '${this.#wanted.request.model}' were busy for ${seconds} s. Try again in ${full.retryAfterS} s.`,
+      { retryAfterS: full.retryAfterS, details: { waitedMs: queueTimeoutMs } },
+    )
+    this.#wait('full', queueTimeoutMs, late)
+  }
+
+  #wait(why: 'vacant' | 'full', timeoutMs: number, onTimeout: Refusal): void {
+    this.#waitingSince ??= this.#d.now()
+    const leftMs = this.#waitingSince + timeoutMs - this.#d.now()
+    if (leftMs <= 0) {
+      this.#refuse(onTimeout)
+      return
+    }
+    const entered = this.#d.room.enter({
+      why,
+      tenant: this.#wanted.key.account.id,
+      tokens: this.#expectedTokens(),
+      timeoutMs: leftMs,
+      ready: () => 'chosen' in this.#choose(),
+      retry: () => {
+        this.#leaveRoom = null
+        this.seek()
+      },
+      expired: () => {
+        this.#leaveRoom = null
+        this.#refuse(onTimeout)
+      },
+    })
+    if (isRefusal(entered)) this.#refuse(entered)
+    else this.#leaveRoom = entered
+  }
+
+  #reserve({ chosen: replica, plan }: Next): void {
+    const { key, ceiling } = this.#wanted
+    const { input, output } = ceiling(replica, plan)
+    const most = priceCeiling(input, output, replica.price)
+    const reserved = this.#d.meter.reserve(key.account.id, key.key, most)
+    if (!(reserved instanceof Promise)) {
+      this.#settle(replica, plan, reserved)
+      return
+    }
+    void reserved.then(
+      (reservation) => this.#settle(replica, plan, reservation),
+      (error: unknown) => this.#refuse(this.#d.storeDown(error)),
+    )
+  }
+
+  #settle(replica: Replica, plan: ResumePlan | null, reservation: Reservation | Refusal): void {
+    if (isRefusal(reservation)) this.#refuse(reservation)
+    else if (this.#over) reservation.close()
+    else {
+      this.#over = true
+      this.#owner.placed({ replica, plan, reservation })
+    }
+  }
+
+  #refuse(refusal: Refusal): void {
+    if (this.#over) return
+    this.#over = true
+    this.#owner.refused(refusal)
+  }
+}

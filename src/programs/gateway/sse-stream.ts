@@ -1,0 +1,97 @@
+/**
+ * Server-sent events to one tenant, written straight to the socket. `ServerResponse.write` costs more than
+ * rendering the token does; so after the head is flushed the chunked framing (RFC 9112, section 7.1) is ours.
+ * All streams that got tokens in one turn of the event loop are written in one go at its end: under load
+ * several tokens of a stream share one write, which makes overload degrade instead of collapse.
+ */
+import type { ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
+
+/** Beyond this much unread, the node gets no more credit; the stream goes on when the tenant reads. */
+export const SLOW_READER_BYTES = 64 * 1024
+
+export class SseStream {
+  readonly #response: ServerResponse
+  #socket: Socket | null = null
+  #pending = ''
+  #queued = false
+  #ended = false
+
+  constructor(response: ServerResponse) {
+    this.#response = response
+  }
+
+  get opened(): boolean {
+    return this.#response.headersSent
+  }
+
+  /** Sends the head. `headers` are whole and checked; nothing is added but what SSE needs. */
+  open(headers: Readonly<Record<string, string>>): void {
+    this.#response.writeHead(200, {
+      ...headers,
+      'content-type': 'text/event-stream; charset=utf-8',
+      'cache-control': 'no-cache',
+      'x-accel-buffering': 'no',
+      'transfer-encoding': 'chunked',
+    })
+    this.#response.flushHeaders()
+    // A pipelined request has no socket until the one before it has ended; it goes the slow, safe way.
+    this.#socket = this.#response.socket
+  }
+
+  /** Queues whole events. */
+  push(events: string): void {
+    if (events === '') return
+    this.#pending += events
+    this.#enqueue()
+  }
+
+  /** Ends the response after everything pushed so far. */
+  end(): void {
+    this.#ended = true
+    this.#enqueue()
+  }
+
+  /** Bytes that the tenant has not taken yet. */
+  get unreadBytes(): number {
+    return (this.#socket ?? this.#response).writableLength
+  }
+
+  /** Calls back once the tenant has taken what was written. */
+  onceRead(callback: () => void): void {
+    ;(this.#socket ?? this.#response).once('drain', callback)
+  }
+
+  #enqueue(): void {
+    if (this.#queued) return
+    this.#queued = true
+    if (dirty.push(this) === 1) process.nextTick(flushAll)
+  }
+
+  /** Only `flushAll` calls it. */
+  flush(): void {
+    this.#queued = false
+    const events = this.#pending
+    this.#pending = ''
+    if (events !== '' && !this.#response.destroyed) this.#write(events)
+    if (this.#ended) this.#response.end()
+  }
+
+  #write(events: string): void {
+    if (!this.#socket) {
+      this.#response.write(events)
+      return
+    }
+    const bytes = Buffer.byteLength(events)
+    // Latin-1 is the cheaper copy; it is right exactly when each character is one byte of UTF-8.
+    const encoding = bytes === events.length ? 'latin1' : 'utf8'
+    this.#socket.write(`${bytes.toString(16)}\r\n${events}\r\n`, encoding)
+  }
+}
+
+const dirty: SseStream[] = []
+
+function flushAll(): void {
+  const streams = dirty.splice(0)
+  for (const stream of streams) stream.flush()
+}

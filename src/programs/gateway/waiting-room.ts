@@ -1,0 +1,96 @@
+/**
+ * Where choices wait: in a fair queue while every node that fits is busy, and beside it, in no order, while
+ * there is no such node at all and one may come back. Whoever changes the network's state says `look`.
+ */
+import { isRefusal, type Refusal } from '../../core/base/refusal.ts'
+import type { Millis } from '../../core/base/time.ts'
+import { FairQueue } from '../../core/routing/fair-queue.ts'
+import type { GatewayConfig } from './config.ts'
+
+export type Visitor = {
+  readonly why: 'full' | 'vacant'
+  readonly tenant: string
+  /** Tokens it is expected to take. */
+  readonly tokens: number
+  readonly timeoutMs: number
+  /** Whether a try would do more than wait again. */
+  ready(): boolean
+  retry(): void
+  expired(): void
+}
+
+export type WaitingRoom = {
+  /** Takes the visitor in and returns how to leave; `queue_full` when there is no place. */
+  enter(visitor: Visitor): (() => void) | Refusal
+  /** A slot became free or a replica came: tries again for those who wait. */
+  look(): void
+  /** A tenant was served so many tokens more or fewer than it was expected to take. */
+  charge(tenant: string, tokens: number): void
+  readonly size: number
+  close(): void
+}
+
+/** Expiry and changes that nobody reported are noticed this often. */
+const ROUND_MS = 100
+
+export function createWaitingRoom(parts: {
+  config: GatewayConfig
+  now: () => Millis
+}): WaitingRoom {
+  const { config, now } = parts
+  const queue = new FairQueue<Visitor>({
+    inAll: config.queueSize,
+    perTenant: config.queuePerTenant,
+  })
+  const vacant = new Map<Visitor, Millis>()
+  let looking = false
+  const timer = setInterval(round, ROUND_MS)
+  timer.unref()
+
+  function round(): void {
+    if (queue.size === 0 && vacant.size === 0) return
+    for (const visitor of queue.expire(now())) visitor.expired()
+    for (const [visitor, deadline] of vacant) {
+      if (deadline > now()) continue
+      vacant.delete(visitor)
+      visitor.expired()
+    }
+    look()
+  }
+
+  function look(): void {
+    // A retry can end an attempt and so come back here: one look at a time.
+    if (looking || (queue.size === 0 && vacant.size === 0)) return
+    looking = true
+    for (const visitor of vacant.keys()) {
+      if (!visitor.ready()) continue
+      vacant.delete(visitor)
+      visitor.retry()
+    }
+    for (;;) {
+      const next = queue.pop(now(), (visitor) => visitor.ready())
+      if (!next) break
+      next.retry()
+    }
+    looking = false
+  }
+
+  return {
+    enter(visitor) {
+      const deadline = now() + visitor.timeoutMs
+      if (visitor.why === 'vacant') {
+        vacant.set(visitor, deadline)
+        return () => void vacant.delete(visitor)
+      }
+      const { tenant, tokens } = visitor
+      const place = queue.push({ tenant, tokens, deadline, item: visitor })
+      return isRefusal(place) ? place : () => queue.remove(place)
+    },
+    look,
+    charge: (tenant, tokens) => queue.charge(tenant, tokens),
+    get size() {
+      return queue.size + vacant.size
+    },
+    close: () => clearInterval(timer),
+  }
+}
