@@ -143,7 +143,7 @@ export function startNetwork(plan: NetworkPlan, events: NetworkEvents): Network 
 function lastLine(path: string): string {
   const lines = readFileSync(path, 'utf8').trim().split('\n')
   const reason = lines.findLast((line) => line.startsWith('✗')) ?? lines.at(-1) ?? ''
-  return reason === '' ? '' : `: ${reason.slice(0, 300)}`
+  return reason === '' ? '' : `: ${reason.replace(/^✗ /, '').slice(0, 300)}`
 }
 
 /** One file a process, appended to over its lives; a large one is put aside first. */

@@ -37,6 +37,7 @@ export async function up(parts: UpParts): Promise<void> {
   const { terminal, stops } = parts
   const home = makePrivateFolder(parts.config.home)
   const lock = lockHome(home)
+  makePrivateFolder(join(home, 'logs'))
   const said = stopwatch(terminal)
   const closers: Closer[] = [() => lock.release()]
   try {
