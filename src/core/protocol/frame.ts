@@ -29,7 +29,7 @@ export const FRAME = {
   END: 22, // node → gateway, JSON `AttemptEnd`
   ERROR: 23, // node → gateway, JSON `AttemptError`: the attempt is over without an END
   CANCEL: 24, // gateway → node: stop now; an END with finish 'cancelled' or an ERROR follows
-  CREDIT: 25, // gateway → node, u32: so many more bytes of TOKENS and VECTOR payload may be sent
+  CREDIT: 25, // gateway → node, u32: so many more bytes may be sent, of TOKENS payloads and of VECTORs' f32s
 } as const
 
 export type FrameType = (typeof FRAME)[keyof typeof FRAME]

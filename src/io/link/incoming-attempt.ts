@@ -43,6 +43,8 @@ export type AttemptSession = {
   ended(stream: number): void
 }
 
+const VECTOR_INDEX_BYTES = 4
+
 type Queued = { readonly type: FrameType; readonly payload: Uint8Array }
 
 export class SessionAttempt implements IncomingAttempt {
@@ -89,9 +91,12 @@ export class SessionAttempt implements IncomingAttempt {
   vector(index: number, vector: Float32Array): Promise<void> | void {
     if (this.#state === 'ended') return
     this.accept()
-    const payload = Buffer.allocUnsafe(4 + vector.byteLength)
+    const payload = Buffer.allocUnsafe(VECTOR_INDEX_BYTES + vector.byteLength)
     payload.writeUInt32BE(index, 0)
-    payload.set(new Uint8Array(vector.buffer, vector.byteOffset, vector.byteLength), 4)
+    payload.set(
+      new Uint8Array(vector.buffer, vector.byteOffset, vector.byteLength),
+      VECTOR_INDEX_BYTES,
+    )
     this.#send(FRAME.VECTOR, payload)
     return this.#settled()
   }
@@ -170,7 +175,7 @@ export class SessionAttempt implements IncomingAttempt {
   #write(type: FrameType, payload: Uint8Array, cost: number): void {
     this.#creditBytes -= cost
     this.#session.socket.write(type, this.#stream, payload)
-    if (cost === 0) this.#session.ended(this.#stream)
+    if (type !== FRAME.TOKENS && type !== FRAME.VECTOR) this.#session.ended(this.#stream)
   }
 
   #settled(): Promise<void> | void {
@@ -188,9 +193,11 @@ export class SessionAttempt implements IncomingAttempt {
   }
 }
 
-/** Only TOKENS and VECTOR cost credit; what ends an attempt is free. */
-const costOf = (type: FrameType, payload: Uint8Array): number =>
-  type === FRAME.TOKENS || type === FRAME.VECTOR ? payload.length : 0
+/** Tokens and a vector's numbers cost credit; what ends an attempt is free. */
+function costOf(type: FrameType, payload: Uint8Array): number {
+  if (type === FRAME.TOKENS) return payload.length
+  return type === FRAME.VECTOR ? payload.length - VECTOR_INDEX_BYTES : 0
+}
 
 /** An engine may say more than the frame may hold. */
 const within = ({ code, message, param, retryable }: AttemptError): AttemptError => ({

@@ -1,23 +1,18 @@
 import assert from 'node:assert/strict'
-import type { AddressInfo } from 'node:net'
 import { describe, it } from 'node:test'
-import { WebSocketServer } from 'ws'
 import { FRAME } from '../../core/protocol/frame.ts'
 import { ephemeralIdentity } from '../keys/identity.ts'
 import { linkUrl } from './link-client.ts'
-import { Hearing, headerOf, rawPeer, startGateway, startNode, type RawPeer } from './test-kit.ts'
+import {
+  Hearing,
+  headerOf,
+  startGateway,
+  startHandDriven,
+  startNode,
+  welcomeByHand,
+} from './test-kit.ts'
 
 const timeout = 10_000
-const gatewayIdentity = ephemeralIdentity('gw')
-const challenge = {
-  versions: [1],
-  gateway: gatewayIdentity.id,
-  gatewayKey: gatewayIdentity.publicKey,
-  nonce: 'n'.repeat(43),
-  nowMs: 0,
-}
-const welcome = { link: 'link_1', version: 1, heartbeatMs: 100 }
-
 describe('a node and its gateways', { timeout }, () => {
   it('dials again with backoff until the gateway is back, and works again', async (t) => {
     const first = await startGateway()
@@ -96,7 +91,13 @@ describe('a node and its gateways', { timeout }, () => {
 
   it('names both versions when it shares none with the gateway', async (t) => {
     const { node, peer } = await setup(t)
-    peer.send(FRAME.CHALLENGE, 0, { ...challenge, versions: [7, 8] })
+    peer.send(FRAME.CHALLENGE, 0, {
+      versions: [7, 8],
+      gateway: 'gw_1',
+      gatewayKey: 'key',
+      nonce: 'n'.repeat(43),
+      nowMs: 0,
+    })
     const [refused] = await node.refused.count(1)
     assert.equal(refused?.code, 'link_version_unsupported')
     assert.match(refused?.message ?? '', /7, 8, this node 1/)
@@ -104,25 +105,21 @@ describe('a node and its gateways', { timeout }, () => {
   })
 
   it('leaves a gateway that falls silent, and dials anew', async (t) => {
-    const { node, next, peer } = await setup(t)
-    peer.send(FRAME.CHALLENGE, 0, challenge)
-    peer.send(FRAME.WELCOME, 0, welcome)
+    const { node, dialled, peer } = await setup(t)
+    welcomeByHand(peer, 100)
     await node.linked.count(1)
     await peer.frames.find(({ type }) => type === FRAME.PING)
     const [lost] = await node.unlinked.count(1)
     assert.match(lost?.reason ?? '', /^link_timeout: the gateway was silent for \d+ ms/)
-    await next()
+    await dialled()
   })
 
   it('stays with a gateway that has nothing to say but answers', async (t) => {
     const { node, peer } = await setup(t)
-    peer.send(FRAME.CHALLENGE, 0, challenge)
-    peer.send(FRAME.WELCOME, 0, welcome)
-    for (let i = 1; i <= 3; i++) {
-      await peer.frames.find(
-        (frame) =>
-          peer.frames.all.filter(({ type }) => type === FRAME.PING).length >= i && frame.type > 0,
-      )
+    welcomeByHand(peer, 100)
+    const pings = () => peer.frames.all.filter(({ type }) => type === FRAME.PING).length
+    for (let answered = 1; answered <= 3; answered++) {
+      await peer.frames.find(() => pings() >= answered)
       peer.send(FRAME.PONG, 0, new Uint8Array(8))
     }
     assert.deepEqual(node.unlinked.all, [])
@@ -130,8 +127,7 @@ describe('a node and its gateways', { timeout }, () => {
 
   it('says busy when bodies under way would take too much memory', async (t) => {
     const { node, peer } = await setup(t)
-    peer.send(FRAME.CHALLENGE, 0, challenge)
-    peer.send(FRAME.WELCOME, 0, welcome)
+    welcomeByHand(peer, 100)
     for (let stream = 1; stream <= 17; stream++) {
       const header = Buffer.from(
         JSON.stringify({ ...headerOf('att', new Uint8Array(0)), bodyBytes: 8 * 1024 * 1024 }),
@@ -148,8 +144,7 @@ describe('a node and its gateways', { timeout }, () => {
 
   it('says which request it cannot read', async (t) => {
     const { peer } = await setup(t)
-    peer.send(FRAME.CHALLENGE, 0, challenge)
-    peer.send(FRAME.WELCOME, 0, welcome)
+    welcomeByHand(peer, 100)
     peer.send(FRAME.REQUEST, 3, Buffer.from([0, 0, 0, 2, 123, 125]))
     assert.match(
       (await peer.closed).text,
@@ -166,29 +161,7 @@ describe('a node and its gateways', { timeout }, () => {
 
 /** A node that dialled a gateway moved by hand. */
 async function setup(t: { after(fn: () => Promise<void>): void }) {
-  const waiting: RawPeer[] = []
-  let wake = () => {}
-  const server = new WebSocketServer({ port: 0, host: '127.0.0.1', perMessageDeflate: false })
-  server.on('connection', (ws) => {
-    waiting.push(rawPeer(ws))
-    wake()
-  })
-  await new Promise((resolve) => server.once('listening', resolve))
-  const { port } = server.address() as AddressInfo
-  const node = startNode(`http://127.0.0.1:${port}`, { random: () => 0 })
-  t.after(async () => {
-    await node.client.close()
-    for (const ws of server.clients) ws.terminate()
-    await new Promise((resolve) => server.close(resolve))
-  })
-  const next = async (): Promise<RawPeer> => {
-    for (;;) {
-      const peer = waiting.shift()
-      if (peer !== undefined) return peer
-      await new Promise<void>((resolve) => {
-        wake = resolve
-      })
-    }
-  }
-  return { node, next, peer: await next() }
+  const { node, dialled, close } = await startHandDriven()
+  t.after(close)
+  return { node, dialled, peer: await dialled() }
 }

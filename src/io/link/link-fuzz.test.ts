@@ -1,8 +1,6 @@
 import assert from 'node:assert/strict'
-import type { AddressInfo } from 'node:net'
 import { describe, it } from 'node:test'
 import fc from 'fast-check'
-import { WebSocketServer, type WebSocket } from 'ws'
 import { encodeFrame, FRAME, MAX_MESSAGE_BYTES } from '../../core/protocol/frame.ts'
 import { ephemeralIdentity } from '../keys/identity.ts'
 import {
@@ -10,9 +8,9 @@ import {
   Hearing,
   headerOf,
   linkRaw,
-  rawPeer,
   startGateway,
-  startNode,
+  startHandDriven,
+  welcomeByHand,
 } from './test-kit.ts'
 
 const timeout = 60_000
@@ -87,22 +85,12 @@ describe('anything on the wire', { timeout }, () => {
   })
 
   it('from a gateway ends the link with a reason or changes nothing, and the node goes on', async (t) => {
-    const { dialled, node } = await nodeOfHostileGateway(t)
+    const { dialled, node, close } = await startHandDriven()
+    t.after(close)
     await fc.assert(
       fc.asyncProperty(messages, fc.boolean(), async (pieces, welcomed) => {
-        const peer = rawPeer(await dialled())
-        if (welcomed) {
-          const { id, publicKey } = ephemeralIdentity('gw')
-          const nonce = 'n'.repeat(43)
-          peer.send(FRAME.CHALLENGE, 0, {
-            versions: [1],
-            gateway: id,
-            gatewayKey: publicKey,
-            nonce,
-            nowMs: 0,
-          })
-          peer.send(FRAME.WELCOME, 0, { link: 'link_1', version: 1, heartbeatMs: 60_000 })
-        }
+        const peer = await dialled()
+        if (welcomed) welcomeByHand(peer, 60_000)
         for (const piece of pieces) peer.ws.send(piece)
         peer.ws.close(1000)
         const { text } = await peer.closed
@@ -151,33 +139,6 @@ async function assertAlive(gateway: Awaited<ReturnType<typeof startGateway>>): P
   await peer.frames.find(({ type }) => type === FRAME.PONG)
   peer.ws.close()
   await peer.closed
-}
-
-async function nodeOfHostileGateway(t: { after(fn: () => Promise<void>): void }) {
-  const arrived: WebSocket[] = []
-  let wake = () => {}
-  const server = new WebSocketServer({ port: 0, host: '127.0.0.1', perMessageDeflate: false })
-  server.on('connection', (ws) => {
-    arrived.push(ws)
-    wake()
-  })
-  await new Promise((resolve) => server.once('listening', resolve))
-  const { port } = server.address() as AddressInfo
-  const node = startNode(`http://127.0.0.1:${port}`, { random: () => 0 })
-  t.after(async () => {
-    await node.client.close()
-    await new Promise((resolve) => server.close(resolve))
-  })
-  const dialled = async (): Promise<WebSocket> => {
-    for (;;) {
-      const ws = arrived.shift()
-      if (ws !== undefined) return ws
-      await new Promise<void>((resolve) => {
-        wake = resolve
-      })
-    }
-  }
-  return { dialled, node }
 }
 
 async function setup(t: { after(fn: () => Promise<void>): void }) {

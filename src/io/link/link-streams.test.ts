@@ -205,6 +205,24 @@ describe('credit', { timeout }, () => {
   })
 })
 
+describe('credit of vectors', { timeout }, () => {
+  it('is granted back by their own length', async (t) => {
+    const { link, node } = await setup(t)
+    const heard = new Hearing()
+    const stream = link.open(headerOf('att_1', new Uint8Array(0)), new Uint8Array(0), heard)
+    heard.vector = (index, vector) => {
+      heard.journal.add(`vector ${index}`)
+      stream.grant(vector.byteLength)
+    }
+    const [attempt] = await node.attempts.count(1)
+    const vector = new Float32Array(16_000)
+    for (let i = 0; i < 50; i++) await attempt?.vector(i, vector)
+    attempt?.end(done(0))
+    assert.equal(await heard.over(), 'end stop 0')
+    assert.equal(heard.journal.all.length, 52)
+  })
+})
+
 describe('the link itself', { timeout }, () => {
   it('carries receipts up and acknowledgements down, coalesced', async (t) => {
     const { gateway, link, node } = await setup(t)

@@ -26,7 +26,7 @@ const MAX_HELD_BYTES = 128 * 1024 * 1024
 const MAX_ATTEMPTS = 8192
 const PING_BYTES = 8
 const PING = Buffer.alloc(PING_BYTES)
-/** The gateway is asked for a sign of life after so much of a beat and a half without one. */
+/** After so many beats without a word the gateway is asked for one. */
 const QUIET_BEATS = 1.5
 
 export class NodeSession implements LinkSocketOwner, AttemptSession {

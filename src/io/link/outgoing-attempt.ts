@@ -104,7 +104,7 @@ export class OutgoingAttempt implements AttemptStream {
     if (payload.length % 4 !== 0 || payload.length < 4) {
       return `VECTOR on stream ${this.#stream} has ${payload.length} bytes: not an index and whole f32s`
     }
-    this.#creditBytes -= payload.length
+    this.#creditBytes -= payload.length - 4
     if (this.#creditBytes < 0) return this.#overCredit('VECTOR', payload.length)
     const bytes = Uint8Array.from(payload) // aligned, and the handler's to keep
     const index = new DataView(bytes.buffer).getUint32(0)

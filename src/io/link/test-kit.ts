@@ -1,7 +1,7 @@
 /** For tests of the link: a real gateway end on a free port, nodes that dial it, and a hand-driven peer. */
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { WebSocket } from 'ws'
+import { WebSocket, WebSocketServer } from 'ws'
 import { seededRandom } from '../../core/base/random.ts'
 import { encodeFrame, FRAME, readFrames, type FrameType } from '../../core/protocol/frame.ts'
 import {
@@ -91,7 +91,7 @@ export async function startGateway(
   await new Promise<void>((resolve) => {
     http.listen(more.port ?? 0, '127.0.0.1', () => resolve())
   })
-  const { port } = http.address() as AddressInfo // oxlint-disable-line typescript/no-unsafe-type-assertion -- it listens on TCP
+  const port = portOf(http.address())
   return {
     identity,
     server,
@@ -112,6 +112,12 @@ export async function startGateway(
       })
     },
   }
+}
+
+/** Of a server that listens on TCP. */
+function portOf(address: AddressInfo | string | null): number {
+  if (address === null || typeof address === 'string') throw new Error('no TCP port')
+  return address.port
 }
 
 export type TestNode = {
@@ -303,4 +309,47 @@ export async function linkRaw(
   const peer = await helloRaw(gateway, identity)
   await peer.frames.find(({ type }) => type === FRAME.WELCOME)
   return { ...peer, link: await gateway.linked(identity.id) }
+}
+
+/** A gateway moved by hand, and a node that dials it at once, whenever its link ends. */
+export async function startHandDriven(): Promise<{
+  node: TestNode
+  /** The node's next connection. */
+  dialled: () => Promise<RawPeer>
+  close: () => Promise<void>
+}> {
+  const server = new WebSocketServer({ port: 0, host: '127.0.0.1', perMessageDeflate: false })
+  const peers = new Journal<RawPeer>()
+  server.on('connection', (ws) => peers.add(rawPeer(ws)))
+  await new Promise((resolve) => server.once('listening', resolve))
+  const node = startNode(`http://127.0.0.1:${portOf(server.address())}`, { random: () => 0 })
+  let taken = 0
+  return {
+    node,
+    dialled: async () => {
+      taken += 1
+      const peer = (await peers.count(taken))[taken - 1]
+      if (peer === undefined) throw new Error('a journal counted wrong')
+      return peer
+    },
+    close: async () => {
+      await node.client.close()
+      for (const ws of server.clients) ws.terminate()
+      await new Promise((resolve) => server.close(resolve))
+    },
+  }
+}
+
+/** What a hand-driven gateway says so that the node believes itself linked. */
+export function welcomeByHand(peer: RawPeer, heartbeatMs: number): void {
+  const { id, publicKey } = ephemeralIdentity('gw')
+  const nonce = 'n'.repeat(43)
+  peer.send(FRAME.CHALLENGE, 0, {
+    versions: [1],
+    gateway: id,
+    gatewayKey: publicKey,
+    nonce,
+    nowMs: 0,
+  })
+  peer.send(FRAME.WELCOME, 0, { link: 'link_1', version: 1, heartbeatMs })
 }
