@@ -1,7 +1,7 @@
 /** Who may do what: every route against every kind of caller. */
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { NODE, NOW, setupControl, textOf } from '../../../../test/support/control-network.ts'
+import { NODE, NOW, setupControl, textOf } from './test-network.ts'
 import type { Scope } from '../../../io/store/store.ts'
 
 /** Every guarded route and the scope it asks for. `:mine` and `:my-account` become Alice's. */

@@ -10,7 +10,7 @@ import {
   testCredit,
   type Answer,
   textOf,
-} from '../../../../test/support/control-network.ts'
+} from './test-network.ts'
 
 describe('GET /healthz and /readyz', () => {
   it('says that it lives, with its clock', async () => {

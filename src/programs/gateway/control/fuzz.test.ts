@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import fc from 'fast-check'
-import { NODE, setupControl } from '../../../../test/support/control-network.ts'
+import { NODE, setupControl } from './test-network.ts'
 
 const timeout = 60_000
 
@@ -32,9 +32,15 @@ describe('anything over HTTP', () => {
 
   it('any path, query and key is answered or refused', { timeout }, async () => {
     const { api } = await setupControl()
-    const part = fc.oneof(fc.constantFrom('v1', 'keys', 'network', 'nodes', '..', '%', '%E0%A4'), fc.webSegment())
+    const part = fc.oneof(
+      fc.constantFrom('v1', 'keys', 'network', 'nodes', '..', '%', '%E0%A4'),
+      fc.webSegment(),
+    )
     const path = fc.array(part, { maxLength: 6 }).map((parts) => `/${parts.join('/')}`)
-    const query = fc.oneof(fc.webQueryParameters(), fc.constantFrom('limit=-1', 'limit=x', 'after=%'))
+    const query = fc.oneof(
+      fc.webQueryParameters(),
+      fc.constantFrom('limit=-1', 'limit=x', 'after=%'),
+    )
     const method = fc.constantFrom('GET', 'POST', 'PUT', 'PATCH', 'DELETE', 'HEAD', 'OPTIONS')
     const key = fc.stringMatching(/^[ -~]{0,300}$/)
     await fc.assert(

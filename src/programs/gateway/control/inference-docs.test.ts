@@ -3,7 +3,7 @@ import { describe, it } from 'node:test'
 import { isRefusal } from '../../../core/base/refusal.ts'
 import { readInferenceRequest, type Api } from '../../../core/protocol/inference-request.ts'
 import { readProviderPreferences } from '../../../core/protocol/provider-preferences.ts'
-import { setupControl, type Answer } from '../../../../test/support/control-network.ts'
+import { setupControl, type Answer } from './test-network.ts'
 import { DOCUMENTED_REQUESTS } from './inference-docs.ts'
 
 describe('/openapi.json', () => {

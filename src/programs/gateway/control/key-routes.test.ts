@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { NO_LIMITS } from '../../../io/store/store.ts'
-import { setupControl, textOf } from '../../../../test/support/control-network.ts'
+import { setupControl, textOf } from './test-network.ts'
 
 describe('API keys', () => {
   it('are made with a secret that is shown once, kept as a hash, and works at once', async () => {

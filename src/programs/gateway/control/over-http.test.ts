@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { request } from 'node:http'
 import { describe, it, type TestContext } from 'node:test'
 import { getRequestListener } from '@hono/node-server'
-import { setupControl } from '../../../../test/support/control-network.ts'
+import { setupControl } from './test-network.ts'
 import { createHttpServer } from '../../../io/http/http-server.ts'
 
 const timeout = 30_000

@@ -1,10 +1,11 @@
 /** For tests: a control API over a store in memory, with two tenants, an operator and two linked nodes. */
 import { randomBytes } from 'node:crypto'
-import { idFrom } from '../../src/core/base/id.ts'
-import { isRefusal, refuse } from '../../src/core/base/refusal.ts'
-import type { Offer, OfferedModel } from '../../src/core/protocol/offer.ts'
-import type { ProvenReceipt } from '../../src/core/protocol/receipt.ts'
-import type { NodeLink } from '../../src/io/link/node-link.ts'
+import { z } from 'zod'
+import { idFrom } from '../../../core/base/id.ts'
+import { isRefusal, refuse } from '../../../core/base/refusal.ts'
+import type { Offer, OfferedModel } from '../../../core/protocol/offer.ts'
+import type { ProvenReceipt } from '../../../core/protocol/receipt.ts'
+import type { NodeLink } from '../../../io/link/node-link.ts'
 import {
   NO_LIMITS,
   tenantLedger,
@@ -17,16 +18,12 @@ import {
   type Store,
   type Transfer,
   type Usage,
-} from '../../src/io/store/store.ts'
-import { silentLogger } from '../../src/io/telemetry/logger.ts'
-import { createControlApi } from '../../src/programs/gateway/control-api.ts'
-import { createKeyring } from '../../src/programs/gateway/keyring.ts'
-import type {
-  ControlParts,
-  ControlStore,
-  LinkedNode,
-} from '../../src/programs/gateway/control/control-parts.ts'
-import { mintSecret } from '../../src/programs/gateway/control/key-secret.ts'
+} from '../../../io/store/store.ts'
+import { silentLogger } from '../../../io/telemetry/logger.ts'
+import { createControlApi } from '../control-api.ts'
+import { createKeyring } from '../keyring.ts'
+import type { ControlParts, ControlStore, LinkedNode } from './control-parts.ts'
+import { mintSecret } from './key-secret.ts'
 
 export const NOW = Date.parse('2027-03-01T12:00:00Z')
 export const NODE = `node_${'a'.repeat(24)}`
@@ -36,6 +33,7 @@ export const ALL_SCOPES: readonly Scope[] = ['inference', 'account', 'keys']
 export async function setupControl(change: Partial<ControlParts> = {}) {
   const { store, usages, receipts } = memoryStore()
   const logs: { message: string; fields: unknown }[] = []
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the keyring asks for no more of it
   const keyring = createKeyring({ store: store as Store, now: () => NOW, logger: silentLogger })
   const parts: ControlParts = {
     store,
@@ -98,7 +96,7 @@ export async function setupControl(change: Partial<ControlParts> = {}) {
       const init = { method, headers, ...(body === undefined ? {} : { body: text }) }
       const res = await api.fetch(new Request(`http://gateway.test${path}`, init))
       const answer: Answer = res.headers.get('content-type')?.startsWith('application/json')
-        ? ((await res.json()) as Answer)
+        ? anything.parse(await res.json())
         : {}
       return { status: res.status, headers: res.headers, answer, code: answer['error']?.['code'] }
     },
@@ -107,6 +105,7 @@ export async function setupControl(change: Partial<ControlParts> = {}) {
 
 /** JSON as tests look at it: any depth, anything may be missing. */
 export type Answer = { readonly [key: string]: Answer }
+const anything = z.custom<Answer>()
 
 /** A string of an answer, or nothing. */
 export const textOf = (value: unknown): string => (typeof value === 'string' ? value : '')
