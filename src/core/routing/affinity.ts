@@ -4,12 +4,14 @@ import { hashText } from './ring.ts'
 
 /** Shorter prompts are read again faster than their cache is worth: some 64 tokens. */
 export const MIN_AFFINITY_CHARACTERS = 256
-/** Of each part, so much decides: 1 µs per 1000 characters. */
-export const MAX_HASHED_CHARACTERS = 2048
+/** Of each message so many characters decide: 1.5 µs. */
+export const MAX_HASHED_CHARACTERS = 1024
+/** Instructions and first message: more of them are looked at no further. */
+const MAX_OPENING = 4
 
 /**
  * Chats: the leading instructions and the first message after them, which stay the same in every turn of a
- * conversation. Completions: the prompt's beginning. Null when nothing is worth it. O(1) in the prompt's length.
+ * conversation. Completions: the prompt's beginning. Null when nothing is worth it.
  */
 export function affinityOf(request: InferenceRequest): number | null {
   switch (request.api) {
@@ -28,18 +30,20 @@ export function affinityOf(request: InferenceRequest): number | null {
 
 function chatAffinity(messages: readonly { role: string; content: string }[]): number | null {
   let hash = 0
-  let hashed = 0
-  let characters = 0
-  let opening = true
-  for (const { role, content } of messages) {
-    characters += content.length
-    if (opening && hashed < MAX_HASHED_CHARACTERS) {
-      hash = (Math.imul(hash, 31) ^ hashStart(content)) >>> 0
-      hashed += content.length
-    } else if (characters >= MIN_AFFINITY_CHARACTERS) break
-    opening &&= role === 'system' || role === 'developer'
+  for (const { role, content } of messages.slice(0, MAX_OPENING)) {
+    hash = (Math.imul(hash, 31) ^ hashStart(content)) >>> 0
+    if (role !== 'system' && role !== 'developer') break
   }
-  return characters >= MIN_AFFINITY_CHARACTERS ? hash : null
+  return isLong(messages) ? hash : null
+}
+
+function isLong(messages: readonly { content: string }[]): boolean {
+  let characters = 0
+  for (const { content } of messages) {
+    characters += content.length
+    if (characters >= MIN_AFFINITY_CHARACTERS) return true
+  }
+  return false
 }
 
 const hashStart = (text: string): number =>

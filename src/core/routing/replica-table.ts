@@ -2,8 +2,7 @@
  * Every replica that this gateway can reach, by model, and what it remembers of nodes that left.
  * Mutable; adding and removing one replica never scans the others but for the ring's array move.
  */
-import type { Millis } from '../base/time.ts'
-import { MINUTE } from '../base/time.ts'
+import { MINUTE, type Millis } from '../base/time.ts'
 import type { Heartbeat } from '../protocol/link.ts'
 import {
   busySlots,

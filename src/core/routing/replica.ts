@@ -169,10 +169,13 @@ export function recordFree(replica: Replica, free: number, queued: number): void
   setBusy(replica, outstanding, Math.max(0, slots - free + queued - outstanding))
 }
 
-/** The node had no slot: it counts as full until it reports again or one of our attempts ends there. */
+/**
+ * The node had no slot for an attempt: it counts as full until it reports again or another of our attempts ends
+ * there. Call it before that attempt's own `recordEnd`.
+ */
 export function recordBusy(replica: Replica): void {
   const { outstanding, othersBusy } = replica
-  setBusy(replica, outstanding, Math.max(othersBusy, capacityOf(replica) - outstanding))
+  setBusy(replica, outstanding, Math.max(othersBusy, capacityOf(replica) - outstanding + 1))
 }
 
 /** The one place where load changes, so that the pool's count of roomy replicas is always right. */
