@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { EventEmitter, once } from 'node:events'
 import { describe, it } from 'node:test'
+import type { TokenPrice } from '../../core/base/money.ts'
 import { Fault } from '../../core/base/refusal.ts'
 import type { AttemptHeader } from '../../core/protocol/link.ts'
 import { sha256Hex } from '../../io/keys/identity.ts'
@@ -11,7 +12,7 @@ import { chatBody, createFakeAttempt } from './fake-attempt.ts'
 import { createFakeEngine, fakeModel, WORDS } from './fake-engine.ts'
 import type { ReceiptDraft } from './receipt-book.ts'
 
-const price = { inputNanoUsdPerMTok: 20n, outputNanoUsdPerMTok: 50n }
+const sold = { inputNanoUsdPerMTok: 20n, outputNanoUsdPerMTok: 50n }
 const text = (from: number, to: number) =>
   WORDS.slice(from, to)
     .map((word) => `${word} `)
@@ -47,7 +48,7 @@ describe('attempt', { timeout: 10_000 }, () => {
         finish: 'stop',
         startedAtMs: 1000,
         finishedAtMs: 1001,
-        price,
+        price: sold,
       },
     ])
   })
@@ -260,13 +261,13 @@ describe('attempt', { timeout: 10_000 }, () => {
 function setup(body: unknown, header: Partial<AttemptHeader> = {}) {
   const engine = createFakeEngine()
   const attempt = createFakeAttempt(body, header)
-  const receipts: ReceiptDraft[] = []
+  const receipts: (ReceiptDraft & { price: TokenPrice })[] = []
   let now = 999
   const run = (more: Partial<Parameters<typeof runAttempt>[1]> = {}) =>
     runAttempt(attempt, {
       engine,
-      priceOf: () => price,
-      write: (draft) => receipts.push(draft),
+      priceOf: () => sold,
+      write: (draft, price) => receipts.push({ ...draft, price }),
       signal: attempt.signal,
       now: () => (now += 1),
       logger: silentLogger,

@@ -25,7 +25,7 @@ export type AttemptParts = {
   readonly engine: Engine
   /** What this node asks for the model now; null: it does not sell it. */
   readonly priceOf: (model: string) => TokenPrice | null
-  readonly write: (draft: ReceiptDraft) => unknown
+  readonly write: (draft: ReceiptDraft, price: TokenPrice) => unknown
   /** Aborted with the attempt's own signal, and when the node has to leave before the answer is whole. */
   readonly signal: AbortSignal
   readonly now: () => Millis
@@ -183,7 +183,7 @@ class AttemptRun {
     const outputTokens = this.#ids.length
     if (outputTokens === 0 && (finish === 'cancelled' || finish === 'failed')) return
     const { header, body } = this.#attempt
-    this.#parts.write({
+    const draft: ReceiptDraft = {
       attempt: header.attempt,
       request: header.request,
       api: header.api,
@@ -203,8 +203,8 @@ class AttemptRun {
       startedAtMs: this.#startedAtMs,
       // A clock set back meanwhile must not make a receipt that ends before it begins.
       finishedAtMs: Math.max(this.#startedAtMs, this.#parts.now()),
-      price: this.#price,
-    })
+    }
+    this.#parts.write(draft, this.#price)
   }
 }
 

@@ -40,7 +40,7 @@ const model = z.strictObject({
     .max(100_000_000)
     .optional()
     .describe(
-      'Longest prompt and answer together, tokens. Default: what the model was trained for; less of it saves memory for every slot.',
+      'Longest prompt and answer together, tokens. Default: what an upstream tells; else 8192, or less when the model was trained for less. Memory grows with it, once for each slot.',
     ),
   slots: z.coerce
     .number()
@@ -122,13 +122,13 @@ export const nodeConfig = z.strictObject({
     .nullable()
     .default(null)
     .describe(
-      'CPU threads of the engine. Default: the physical cores. Set it lower when several nodes share a machine, or they slow each other down.',
+      'CPU threads that compute each model. Default: half of what the machine has. Take 1 when several nodes share it: threads that wait for each other make all of them slow.',
     ),
   gpu: z
-    .enum(['auto', 'cuda', 'vulkan', 'metal', 'none'])
+    .enum(['auto', 'none'])
     .default('auto')
     .describe(
-      'GPU backend. `auto` takes the best that is installed; `none` keeps the GPU for its owner.',
+      '`auto` uses a GPU whose backend was installed with `baseload doctor --install`; `none` keeps the GPU for its owner, and every answer the same bit for bit.',
     ),
   providerName: z
     .string()

@@ -1,7 +1,15 @@
-/** The engine that the settings name, started. */
+/** The engine that the settings name: its files fetched, started, ready to answer. */
 import assert from 'node:assert/strict'
+import { existsSync } from 'node:fs'
+import { availableParallelism } from 'node:os'
+import { join } from 'node:path'
 import { Fault } from '../../core/base/refusal.ts'
+import { SECOND, type Millis } from '../../core/base/time.ts'
 import type { Engine } from '../../io/engine/engine.ts'
+import { installLlamaCpp, llamaCppFolder } from '../../io/engine/llama-cpp/install.ts'
+import { startLlamaCppEngine } from '../../io/engine/llama-cpp/llama-cpp-engine.ts'
+import type { DownloadProgress } from '../../io/engine/model-file/download.ts'
+import { obtainModelFile } from '../../io/engine/model-file/obtain-model-file.ts'
 import { startOpenAiEngine } from '../../io/engine/openai/openai-engine.ts'
 import type { Logger } from '../../io/telemetry/logger.ts'
 import { defaultModelConfig, modelNameOf, type NodeConfig } from './config.ts'
@@ -16,11 +24,58 @@ type EngineOptions = {
 export function startEngine(config: NodeConfig, options: EngineOptions): Promise<Engine> {
   switch (config.engine) {
     case 'llama.cpp':
-      throw new Error('being built')
+      return serveFiles(config, options)
     case 'openai':
       return sellUpstream(config, options)
   }
 }
+
+async function serveFiles(config: NodeConfig, options: EngineOptions): Promise<Engine> {
+  const { logger, say, signal = new AbortController().signal } = options
+  const enginesDir = config.enginesDir ?? join(config.home, 'engines')
+  const folder = config.modelsDir ?? join(config.home, 'models')
+  const gpu = config.gpu === 'auto' && GPU_BACKENDS.some((one) => isInstalled(enginesDir, one))
+  if (!gpu && !isInstalled(enginesDir, 'cpu'))
+    await installLlamaCpp({ enginesDir, backend: 'cpu', say })
+  const models = []
+  for (const sold of config.models) {
+    const { source, contextTokens, slots } = sold
+    assert.ok(source !== undefined, 'the settings were checked')
+    const model = modelNameOf(sold)
+    const progress = sayProgress(model, say)
+    const { path } = await obtainModelFile(source, { folder, signal, say, progress })
+    models.push({ model, path, slots, ...(contextTokens !== undefined && { contextTokens }) })
+  }
+  signal.throwIfAborted()
+  say(`loading ${models.map(({ model }) => model).join(', ')}`)
+  const threads = config.threads ?? Math.max(1, Math.floor(availableParallelism() / 2))
+  return startLlamaCppEngine({ models, threads, enginesDir, gpu: gpu ? 'auto' : false, logger })
+}
+
+const GPU_BACKENDS = ['cuda', 'vulkan', 'metal'] as const
+
+const isInstalled = (enginesDir: string, backend: (typeof GPU_BACKENDS)[number] | 'cpu'): boolean =>
+  existsSync(llamaCppFolder(enginesDir, backend))
+
+const PROGRESS_MS = 5 * SECOND
+
+/** A download reports many times a second; people read a line every few. */
+function sayProgress(
+  model: string,
+  say: (line: string) => void,
+): (progress: DownloadProgress) => void {
+  let saidAt: Millis | null = null
+  return ({ bytes, totalBytes, bytesPerSecond, etaS }) => {
+    const now = Date.now()
+    if (saidAt !== null && now - saidAt < PROGRESS_MS && bytes !== totalBytes) return
+    saidAt = now
+    const share = totalBytes === null ? '' : ` of ${megabytes(totalBytes)}`
+    const left = etaS === null ? '' : `, ${Math.ceil(etaS)} s left`
+    say(`downloading ${model}: ${megabytes(bytes)}${share}, ${megabytes(bytesPerSecond)}/s${left}`)
+  }
+}
+
+const megabytes = (bytes: number): string => `${(bytes / 1e6).toFixed(bytes < 1e7 ? 1 : 0)} MB`
 
 function sellUpstream(config: NodeConfig, { logger, say, signal }: EngineOptions): Promise<Engine> {
   const { upstream, upstreamKeyEnv, models } = config

@@ -28,7 +28,7 @@ describe('receipt book', { timeout: 60_000 }, () => {
     const { open } = setup(t)
     const { book, batches, link } = await open()
     link.up()
-    for (let i = 0; i < 5; i++) book.write(draft(i))
+    for (let i = 0; i < 5; i++) book.write(draft(i), price)
     await batches.until(5)
     for (const batch of batches.all) {
       receiptBatchSchema.parse(batch)
@@ -51,9 +51,9 @@ describe('receipt book', { timeout: 60_000 }, () => {
 
   it('carries every fraction along one unbroken chain, over restarts', async (t) => {
     const tokens = fc.record({ input: fc.nat(100_000), output: fc.nat(100_000) })
-    const price = fc.record({ input: fc.nat(99_999_999), output: fc.nat(99_999_999) })
+    const prices = fc.record({ input: fc.nat(99_999_999), output: fc.nat(99_999_999) })
     await fc.assert(
-      fc.asyncProperty(fc.array(fc.tuple(tokens, price), { maxLength: 12 }), async (work) => {
+      fc.asyncProperty(fc.array(fc.tuple(tokens, prices), { maxLength: 12 }), async (work) => {
         const { open } = setup(t)
         let written: Receipt[] = []
         let exact = 0n
@@ -68,7 +68,7 @@ describe('receipt book', { timeout: 60_000 }, () => {
             billedInputTokens: token.input,
             outputTokens: token.output,
           }
-          written.push(book.write({ ...draft(i), ...more, price: money }))
+          written.push(book.write({ ...draft(i), ...more }, money))
           exact +=
             BigInt(token.input) * BigInt(cost.input) + BigInt(token.output) * BigInt(cost.output)
           await book.close()
@@ -86,11 +86,11 @@ describe('receipt book', { timeout: 60_000 }, () => {
     const { open } = setup(t)
     const first = await open()
     first.link.up()
-    for (let i = 0; i < 3; i++) first.book.write(draft(i))
+    for (let i = 0; i < 3; i++) first.book.write(draft(i), price)
     await first.batches.until(3)
     first.book.acknowledged(['rcpt_1'])
     first.link.down()
-    first.book.write(draft(3))
+    first.book.write(draft(3), price)
     first.link.up()
     await first.batches.until(6)
     assert.deepEqual(first.batches.ids.slice(3), ['rcpt_0', 'rcpt_2', 'rcpt_3'])
@@ -111,7 +111,7 @@ describe('receipt book', { timeout: 60_000 }, () => {
     const { open } = setup(t)
     const { book, batches, link } = await open({ representMs: 20 })
     link.up()
-    book.write(draft(0))
+    book.write(draft(0), price)
     await batches.until(3)
     assert.deepEqual([...new Set(batches.ids)], ['rcpt_0'])
     book.acknowledged(['rcpt_0'])
@@ -124,7 +124,7 @@ describe('receipt book', { timeout: 60_000 }, () => {
     const { book, batches, link } = await open()
     link.congested = true
     link.up()
-    book.write(draft(0))
+    book.write(draft(0), price)
     await batches.refused(2)
     link.congested = false
     await batches.until(1)
@@ -135,7 +135,7 @@ describe('receipt book', { timeout: 60_000 }, () => {
   it('never makes a batch over its limits, and does not flood a gateway that is behind', async (t) => {
     const { open } = setup(t)
     const { book, batches, link } = await open()
-    for (let i = 0; i < 1500; i++) book.write(draft(i))
+    for (let i = 0; i < 1500; i++) book.write(draft(i), price)
     link.up()
     await batches.until(1024)
     assert.equal(batches.ids.length, 1024, 'four batches wait for their acknowledgement')
@@ -153,7 +153,7 @@ describe('receipt book', { timeout: 60_000 }, () => {
   it('settles: at once with nobody to pay, in time with a gateway that commits, else not', async (t) => {
     const { open } = setup(t)
     const { book, batches, link } = await open()
-    book.write(draft(0))
+    book.write(draft(0), price)
     assert.equal(await book.settle(60_000), false, 'no link: on disk is all it can be')
     link.up()
     assert.equal(await book.settle(1), false)
@@ -168,7 +168,7 @@ describe('receipt book', { timeout: 60_000 }, () => {
     const { open, signatures } = setup(t)
     const { book, batches, link } = await open({ batchMs: 5 })
     link.up()
-    for (let i = 0; i < 500; i++) book.write(draft(i))
+    for (let i = 0; i < 500; i++) book.write(draft(i), price)
     await batches.until(500)
     assert.ok(signatures() <= 4, `${signatures()} signatures for 500 receipts`)
     await book.close()
@@ -186,6 +186,8 @@ function checkChain(receipts: readonly Receipt[]): void {
 
 const leafOf = (receipt: Receipt): string =>
   Buffer.from(leafHash(Buffer.from(receiptText(receipt)), sha256)).toString('hex')
+
+const price = { inputNanoUsdPerMTok: 20_000_000n, outputNanoUsdPerMTok: 50_000_000n }
 
 function draft(i: number): ReceiptDraft {
   return {
@@ -207,7 +209,6 @@ function draft(i: number): ReceiptDraft {
     finish: 'stop',
     startedAtMs: 1,
     finishedAtMs: 2,
-    price: { inputNanoUsdPerMTok: 20_000_000n, outputNanoUsdPerMTok: 50_000_000n },
   }
 }
 

@@ -26,7 +26,7 @@ import { sha256, type Identity } from '../../io/keys/identity.ts'
 import type { Logger } from '../../io/telemetry/logger.ts'
 import type { Spool, SpooledReceipt } from './spool.ts'
 
-/** What an attempt knows of itself; the book adds who, for whom, the price and the chain. */
+/** What an attempt knows of itself; the book adds who, for whom, the money and the chain. */
 export type ReceiptDraft = Omit<
   Receipt,
   | 'v'
@@ -40,7 +40,7 @@ export type ReceiptDraft = Omit<
   | 'carryOut'
   | 'nanoUsd'
   | 'previous'
-> & { readonly price: TokenPrice }
+>
 
 export type Paid = { readonly receipts: number; readonly nanoUsd: bigint }
 
@@ -102,14 +102,13 @@ export class ReceiptBook {
   }
 
   /** Chains one receipt. It reaches the disk and the gateway within about `batchMs`. */
-  write(draft: ReceiptDraft): Receipt {
+  write(draft: ReceiptDraft, price: TokenPrice): Receipt {
     const { identity, spool, gateway } = this.#parts
-    const { price, ...said } = draft
     const { previous, carry } = spool.chain
     const { billedInputTokens: inputTokens, outputTokens } = draft
     const due = priceTokens({ inputTokens, outputTokens, price, carry: BigInt(carry) })
     const receipt: Receipt = {
-      ...said,
+      ...draft,
       v: 1,
       id: receiptIdOf(draft.attempt),
       gateway,
