@@ -50,7 +50,8 @@ const creditInput = z.strictObject({
     message: `more than 0 and at most ${MAX_CREDIT_USD} dollars`,
   }),
   idempotency_key: z.string().min(1).max(100).openapi({
-    description: 'Yours to choose. The same key with the same contents moves nothing twice; with others it is a conflict.',
+    description:
+      'Yours to choose. The same key with the same contents moves nothing twice; with others it is a conflict.',
   }),
   note: z.string().max(200).default(''),
 })
