@@ -4,7 +4,7 @@ import { describe, it } from 'node:test'
 import { Journal, startGateway, startNode } from '../../src/io/link/test-kit.ts'
 import { startFaultProxy } from './fault-proxy.ts'
 
-const timeout = 10_000
+const timeout = 60_000
 
 describe('fault proxy', { timeout }, () => {
   it('passes bytes both ways, and the end', async (t) => {

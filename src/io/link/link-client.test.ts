@@ -12,7 +12,7 @@ import {
   welcomeByHand,
 } from './test-kit.ts'
 
-const timeout = 10_000
+const timeout = 60_000
 describe('a node and its gateways', { timeout }, () => {
   it('dials again with backoff until the gateway is back, and works again', async (t) => {
     const first = await startGateway()

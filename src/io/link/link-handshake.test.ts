@@ -14,7 +14,7 @@ import {
   startNode,
 } from './test-kit.ts'
 
-const timeout = 10_000
+const timeout = 60_000
 
 describe('link handshake', { timeout }, () => {
   it('links a node that proves its key, and shows its offer and load', async (t) => {

@@ -6,7 +6,7 @@ import type { ReceiptBatch } from '../../core/protocol/receipt.ts'
 import { encodeTokenChunks } from '../../core/protocol/token-chunk.ts'
 import { Hearing, headerOf, linkRaw, startGateway, startNode } from './test-kit.ts'
 
-const timeout = 10_000
+const timeout = 60_000
 const chunk = (text: string, id = 1) => ({ id, text, logprob: '' })
 const done = (outputTokens: number) => ({ finish: 'stop', inputTokens: 1, outputTokens }) as const
 const problem = { code: 'engine_failed', message: 'it broke', param: null, retryable: true }
