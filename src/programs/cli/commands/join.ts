@@ -6,7 +6,9 @@ import { addOptions } from '../settings/manual.ts'
 import { makePrivateFolder } from '../shell/home.ts'
 import { aborted } from '../shell/stop-requests.ts'
 import { reportReady } from '../shell/supervised.ts'
+import { withSomethingToServe } from './choose-server.ts'
 import { collect, describe, print, type Flags, type Shell } from './command.ts'
+import { doctorFirst } from './doctor.ts'
 import { modelFlags } from './model-flags.ts'
 import { roleSettings } from './role.ts'
 
@@ -29,11 +31,11 @@ export function joinCommand(command: Command, shell: Shell): Command {
     .option('--skip-doctor', 'do not check this machine first')
   return addOptions(command, nodeConfig, ['home', 'gateways', 'models']).action(
     async (gateways: string[], flags: Flags) => {
-      const config = joinSettings(gateways, flags, shell)
+      const settings = joinSettings(gateways, flags, shell)
+      const config = readNodeConfig(await withSomethingToServe(settings, shell))
       makePrivateFolder(config.home)
       if (flags['skipDoctor'] !== true) {
-        const { doctorFirst } = await import('./doctor.ts')
-        await doctorFirst(config, flags, shell)
+        await doctorFirst(config, shell)
       }
       await runNode(config, flags, shell)
     },
@@ -47,8 +49,7 @@ function joinSettings(gateways: readonly string[], flags: Flags, shell: Shell): 
     gateways: gateways.length > 0 ? gateways : undefined,
     models: models.length > 0 ? models : undefined,
   }
-  const { settings } = roleSettings('node', nodeConfig, given, shell)
-  return readNodeConfig(settings)
+  return roleSettings('node', nodeConfig, given, shell).settings
 }
 
 /** Runs until the node has left: the first request to stop lets running answers end, the second hands them over. */

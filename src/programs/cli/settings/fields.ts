@@ -47,8 +47,11 @@ export function fieldsOf(schema: z.ZodObject): Field[] {
 const envName = (key: string): string =>
   `BASELOAD_${key.replace(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase()}`
 
-/** Names that hosting platforms already set. */
-const CONVENTIONAL: Readonly<Record<string, readonly string[]>> = { databaseUrl: ['DATABASE_URL'] }
+/** Names that hosting platforms already set, and a short one that the tests use. */
+const CONVENTIONAL: Readonly<Record<string, readonly string[]>> = {
+  databaseUrl: ['DATABASE_URL'],
+  enginesDir: ['BASELOAD_ENGINES'],
+}
 
 const SECRET = new Set(['databaseUrl', 'apiKey', 'upstreamKey'])
 

@@ -74,13 +74,14 @@ const CHILD = `
   process.send({ ready: { id: process.argv.at(-1) } })
 `
 
+const child = (script: string, id: string) => ({ args: ['-e', script, id], env: process.env })
+
 function setup(nodeScript = CHILD) {
   const home = mkdtempSync(join(tmpdir(), 'baseload-network-'))
   const bus = new EventEmitter()
   const said: string[] = []
   let latest: RunningProcesses = { gateway: { pid: null }, nodes: [], pids: [] }
   const over = once(bus, 'over')
-  const child = (script: string, id: string) => ({ args: ['-e', script, id], env: process.env })
   const network = startNetwork(
     {
       home,

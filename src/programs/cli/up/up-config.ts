@@ -30,7 +30,7 @@ export const upConfig = z.strictObject({
     .max(64)
     .default(4)
     .describe('Requests that one node answers at the same time.'),
-  engines: z
+  enginesDir: z
     .string()
     .optional()
     .describe(

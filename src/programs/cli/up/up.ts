@@ -85,7 +85,7 @@ async function start(parts: Start): Promise<{ over: Promise<void> }> {
   const port = await choosePort(config.port, earlier && Number(new URL(earlier.url).port))
   if (earlier) writeNetworkFile(home, { ...earlier, nodes: [], gateway: { pid: null } })
 
-  const enginesDir = config.engines ?? join(home, 'engines')
+  const enginesDir = config.enginesDir ?? join(home, 'engines')
   const [database] = await Promise.all([
     openDatabase(parts, earlier),
     installEngine(enginesDir, said),
