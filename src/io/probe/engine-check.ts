@@ -46,16 +46,19 @@ type End = {
 }
 
 function load(library: string, signal: AbortSignal): Promise<End> {
-  const script = `
-    const { getLlama } = await import(${JSON.stringify(pathToFileURL(library).href)})
+  // On standard input, not by --eval: the library starts children of its own with this process's flags.
+  const script = `import(${JSON.stringify(pathToFileURL(library).href)}).then(async ({ getLlama }) => {
     const llama = await getLlama({ build: 'never', skipDownload: true, logLevel: 'error' })
-    process.stdout.write(String(llama.gpu), () => process.exit(0))`
+    process.stdout.write(String(llama.gpu), () => process.exit(0))
+  })`
   return new Promise((resolve) => {
-    const child = spawn(process.execPath, ['--input-type=module', '--eval', script], {
-      stdio: ['ignore', 'pipe', 'pipe'],
+    const child = spawn(process.execPath, ['-'], {
+      stdio: ['pipe', 'pipe', 'pipe'],
       signal: AbortSignal.any([signal, AbortSignal.timeout(LOAD_MS)]),
       killSignal: 'SIGKILL',
     })
+    // A child that could not start has no input either; 'close' tells why.
+    child.stdin.on('error', () => {}).end(script)
     let text = ''
     const keep = (part: Buffer) => (text = (text + part.toString()).slice(-8000))
     child.stdout.on('data', keep)
