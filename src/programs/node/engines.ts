@@ -77,7 +77,10 @@ function sayProgress(
 
 const megabytes = (bytes: number): string => `${(bytes / 1e6).toFixed(bytes < 1e7 ? 1 : 0)} MB`
 
-function sellUpstream(config: NodeConfig, { logger, say, signal }: EngineOptions): Promise<Engine> {
+async function sellUpstream(
+  config: NodeConfig,
+  { logger, say, signal }: EngineOptions,
+): Promise<Engine> {
   const { upstream, upstreamKeyEnv, models } = config
   const apiKey = upstreamKeyEnv === null ? null : (process.env[upstreamKeyEnv] ?? null)
   if (upstreamKeyEnv !== null && apiKey === null)
