@@ -6,17 +6,15 @@ import { EXIT, Failure } from '../shell/failure.ts'
 import type { Shell } from './command.ts'
 import { sellCommand } from './doctor-report.ts'
 
-/** The settings as they are, or with the server that was agreed to. Throws Failure when there is nothing to serve. */
-export async function withSomethingToServe(config: NodeConfig, shell: Shell): Promise<NodeConfig> {
-  if (config.engine !== 'llama.cpp' || config.models.length > 0) return config
+/** The base URL of the server that was agreed to. Throws Failure when there is nothing to serve. */
+export async function chooseServer(config: NodeConfig, shell: Shell): Promise<string> {
   const { terminal, stops } = shell
   const servers = await findRunningServers(stops.stop)
   if (terminal.canAsk)
     for (const server of servers.filter(({ needsKey }) => !needsKey)) {
       const models = server.models.join(', ') || 'no models yet'
       const question = `Sell ${server.software} at ${server.upstream} (${models})?`
-      if (await askYesNo(question, stops.stop))
-        return { ...config, engine: 'openai', upstream: server.upstream }
+      if (await askYesNo(question, stops.stop)) return server.upstream
     }
   throw nothingToServe(servers, config.gateways[0] ?? '<gateway>')
 }

@@ -1,6 +1,5 @@
 /** `baseload gateway`: one gateway in this process. */
 import type { Command } from 'commander'
-import { createLogger } from '../../../io/telemetry/logger.ts'
 import { gatewayConfig } from '../../gateway/config.ts'
 import { addOptions } from '../settings/manual.ts'
 import { makePrivateFolder } from '../shell/home.ts'
@@ -19,7 +18,10 @@ export function gatewayCommand(command: Command, shell: Shell): Command {
   return addOptions(command, gatewayConfig, ['home']).action(async (flags: Flags) => {
     const { settings: config } = roleSettings('gateway', gatewayConfig, flags, shell)
     makePrivateFolder(config.home)
-    const { startGateway } = await import('../../gateway/main.ts')
+    const [{ startGateway }, { createLogger }] = await Promise.all([
+      import('../../gateway/main.ts'),
+      import('../../../io/telemetry/logger.ts'),
+    ])
     const logger = createLogger(config.logLevel, config.logFile)
     const say = (line: string) => void shell.terminal.out(`${line}\n`)
     const gateway = await startGateway(config, { logger, say })

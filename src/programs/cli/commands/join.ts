@@ -1,14 +1,11 @@
 /** `baseload join`: this machine becomes a node of a network. */
 import type { Command } from 'commander'
-import { createLogger } from '../../../io/telemetry/logger.ts'
 import { nodeConfig, readNodeConfig, type NodeConfig } from '../../node/config.ts'
 import { addOptions } from '../settings/manual.ts'
 import { makePrivateFolder } from '../shell/home.ts'
 import { aborted } from '../shell/stop-requests.ts'
 import { reportReady } from '../shell/supervised.ts'
-import { withSomethingToServe } from './choose-server.ts'
 import { collect, describe, print, type Flags, type Shell } from './command.ts'
-import { doctorFirst } from './doctor.ts'
 import { modelFlags } from './model-flags.ts'
 import { roleSettings } from './role.ts'
 
@@ -32,9 +29,10 @@ export function joinCommand(command: Command, shell: Shell): Command {
   return addOptions(command, nodeConfig, ['home', 'gateways', 'models']).action(
     async (gateways: string[], flags: Flags) => {
       const settings = joinSettings(gateways, flags, shell)
-      const config = readNodeConfig(await withSomethingToServe(settings, shell))
+      const config = readNodeConfig(await servable(settings, shell))
       makePrivateFolder(config.home)
       if (flags['skipDoctor'] !== true) {
+        const { doctorFirst } = await import('./examine.ts')
         await doctorFirst(config, shell)
       }
       await runNode(config, flags, shell)
@@ -52,9 +50,19 @@ function joinSettings(gateways: readonly string[], flags: Flags, shell: Shell): 
   return roleSettings('node', nodeConfig, given, shell).settings
 }
 
+/** A provider who names no model may mean a server that runs here already. */
+async function servable(config: NodeConfig, shell: Shell): Promise<NodeConfig> {
+  if (config.engine !== 'llama.cpp' || config.models.length > 0) return config
+  const { chooseServer } = await import('./choose-server.ts')
+  return { ...config, engine: 'openai', upstream: await chooseServer(config, shell) }
+}
+
 /** Runs until the node has left: the first request to stop lets running answers end, the second hands them over. */
 async function runNode(config: NodeConfig, flags: Flags, shell: Shell): Promise<void> {
-  const { startNode } = await import('../../node/main.ts')
+  const [{ startNode }, { createLogger }] = await Promise.all([
+    import('../../node/main.ts'),
+    import('../../../io/telemetry/logger.ts'),
+  ])
   const { terminal, stops } = shell
   const logger = createLogger(config.logLevel, config.logFile)
   const say = (line: string) => terminal.err(`${line}\n`)

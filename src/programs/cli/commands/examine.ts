@@ -1,0 +1,91 @@
+/** Looks at this machine, and says what it finds; what `doctor` prints and `join` insists on. */
+import { join } from 'node:path'
+import { parseModelSource } from '../../../io/engine/model-file/model-source.ts'
+import { findRunningServers } from '../../../io/engine/openai/discover.ts'
+import type { CheckResult } from '../../../io/probe/check-result.ts'
+import { runDoctor } from '../../../io/probe/doctor.ts'
+import { detectHardware } from '../../../io/probe/hardware.ts'
+import type { NodeConfig } from '../../node/config.ts'
+import { askYesNo } from '../shell/ask.ts'
+import { EXIT, Failure } from '../shell/failure.ts'
+import type { Flags, Shell } from './command.ts'
+import { engineText, findingText, hardwareText, serverText } from './doctor-report.ts'
+import { engineFolder, engineState, installEngine } from './engine-install.ts'
+
+/** Installs what `--install` asks for, then prints everything. Throws Failure when a check failed. */
+export async function examine(config: NodeConfig, flags: Flags, shell: Shell): Promise<void> {
+  const { terminal, stops } = shell
+  const json = flags['json'] === true
+  const show = (text: string): void => (json ? undefined : void terminal.out(text))
+  const { install } = flags
+  if (typeof install === 'string' || install === true)
+    await installEngine(await engineState(enginesOf(config)), install, (line) =>
+      terminal.err(`  · ${line}\n`),
+    )
+
+  const hardware = await detectHardware()
+  show(`This machine\n${hardwareText(hardware)}\nChecks\n`)
+  const checks = await check(config, shell, (result) => show(findingText(result)))
+  const engine = await engineState(enginesOf(config))
+  show(`\nllama.cpp for this machine (✓ installed)\n${engineText(engine)}`)
+  const servers = await findRunningServers(stops.stop)
+  const gateway = config.gateways[0] ?? '<gateway>'
+  if (servers.length > 0)
+    show(
+      `\nServers that run here, and could be sold\n${servers.map((one) => serverText(one, gateway)).join('')}`,
+    )
+  if (json) await terminal.out(`${JSON.stringify({ hardware, checks, engine, servers })}\n`)
+  throwIfFailed(checks, 'mend the above, and run `baseload doctor` again')
+}
+
+/** What `join` does first: the checks alone, and the engine's installation when somebody agrees to it. */
+export async function doctorFirst(config: NodeConfig, shell: Shell): Promise<void> {
+  const { terminal, stops } = shell
+  const engine = await engineState(enginesOf(config))
+  const missing = config.engine === 'llama.cpp' && engine.installed.length === 0
+  if (missing && terminal.canAsk) {
+    terminal.err('This node needs llama.cpp, which is not installed yet.\n')
+    terminal.err(engineText(engine))
+    if (await askYesNo('Install the first of these now?', stops.stop))
+      await installEngine(engine, true, (line) => terminal.err(`  · ${line}\n`))
+  }
+  const checks = await check(config, shell, (result) => terminal.err(findingText(result)))
+  throwIfFailed(checks, 'mend the above, or join anyway with --skip-doctor')
+}
+
+async function check(
+  config: NodeConfig,
+  shell: Shell,
+  tell: (result: CheckResult) => void,
+): Promise<CheckResult[]> {
+  const { gateways, home, upstream, upstreamKeyEnv, models, gpu } = config
+  const engine = await engineState(enginesOf(config))
+  const sources = models.flatMap(({ source }) => source ?? [])
+  const files = sources.map((source) => parseModelSource(source, shell.env))
+  const results: CheckResult[] = []
+  for await (const result of runDoctor({
+    gatewayUrl: gateways[0] ?? null,
+    home,
+    engineFolder: config.engine === 'llama.cpp' ? engineFolder(engine, gpu !== 'none') : null,
+    modelPaths: files.flatMap((file) => (file.kind === 'path' ? [file.path] : [])),
+    upstream,
+    upstreamKey: upstreamKeyEnv === null ? null : (shell.env[upstreamKeyEnv] ?? null),
+    signal: shell.stops.stop,
+  })) {
+    tell(result)
+    results.push(result)
+  }
+  return results
+}
+
+function throwIfFailed(checks: readonly CheckResult[], next: string): void {
+  const failed = checks.filter(({ status }) => status === 'fail')
+  if (failed.length === 0) return
+  const names = failed.map((one) => one.check).join(', ')
+  throw new Failure(EXIT.failure, `this machine is not ready to serve: ${names}`, {
+    code: 'not_ready',
+    next,
+  })
+}
+
+const enginesOf = ({ enginesDir, home }: NodeConfig): string => enginesDir ?? join(home, 'engines')
