@@ -56,7 +56,7 @@ export const MAX_LATENESS_MS = 200
 
 /**
  * Lifeguard's question "am I slow?": after a round that came late, nobody is judged, since what looks like
- * silence may lie unread in this process. https://arxiv.org/abs/1707.00788
+ * silence may lie here unread. https://arxiv.org/abs/1707.00788
  */
 export function isLoopLate(sinceLastRoundMs: Millis, roundMs: Millis): boolean {
   return sinceLastRoundMs - roundMs > MAX_LATENESS_MS

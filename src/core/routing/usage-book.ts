@@ -6,11 +6,10 @@ import { newUsage, type Usage } from './limits.ts'
 export const MAX_USAGES = 100_000
 /** Even an overdrawn bucket is full again after two minutes. */
 const FORGET_AFTER_MS = 2 * MINUTE
-/** Old ones looked at with each call: twice what one call can add. */
+/** Old ones looked at with each newcomer: twice what comes in goes out. */
 const SWEEP = 2
 
 export class UsageBook {
-  /** Least recently used first. */
   readonly #usages = new Map<string, Usage>()
   readonly #limit: number
 
@@ -24,20 +23,25 @@ export class UsageBook {
 
   /** The usage of a key or account; the same object as long as it matters. */
   of(id: string, now: Millis): Usage {
-    const usage = this.#usages.get(id) ?? newUsage(now)
-    this.#usages.delete(id)
+    const known = this.#usages.get(id)
+    if (known) return known
+    this.#sweep(now)
+    const usage = newUsage(now)
     this.#usages.set(id, usage)
-    this.#sweep(usage, now)
     return usage
   }
 
-  #sweep(newest: Usage, now: Millis): void {
+  /** Makes room: who is idle goes, who is not gets behind the others and so a second chance. */
+  #sweep(now: Millis): void {
     let looked = 0
     for (const [id, usage] of this.#usages) {
-      const over = this.#usages.size > this.#limit
-      if (usage === newest || (++looked > SWEEP && !over)) return
+      const crowded = this.#usages.size >= this.#limit
+      if (looked >= (crowded ? this.#limit : SWEEP)) return
+      looked += 1
+      this.#usages.delete(id)
       // What runs is never forgotten: its end must be counted where its start was.
-      if (usage.running === 0 && (over || usage.at < now - FORGET_AFTER_MS)) this.#usages.delete(id)
+      const matters = usage.running > 0 || (!crowded && usage.at >= now - FORGET_AFTER_MS)
+      if (matters) this.#usages.set(id, usage)
     }
   }
 }
