@@ -40,7 +40,7 @@ describe('installLlamaCpp', { timeout }, () => {
   it('lets two processes install at once: one wins, both succeed, nothing is left over', async () => {
     await using place = await setup('sleep 0.1')
     const both = await Promise.all([place.install('cpu'), place.install('cpu')])
-    assert.deepEqual(both.map((one) => one.alreadyThere).toSorted(), [false, true])
+    assert.equal(both.filter((one) => one.alreadyThere).length, 1)
     assert.deepEqual(await readdir(place.enginesDir), ['llama.cpp-3.22.1'])
   })
 
