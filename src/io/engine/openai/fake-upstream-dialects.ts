@@ -107,14 +107,14 @@ const OWN_ROUTES: Readonly<Record<Likeness, Readonly<Record<string, Fields>>>> =
   bare: {},
 }
 
-/** One number a character code: enough to see that texts and vectors belong together. */
+/** Unit vectors that turn with the text's length: enough to see that texts and vectors belong together. */
 function embeddings(like: Likeness, { input }: Fields, response: ServerResponse): void {
   if (like === 'bare') return sendJson(response, 404, { error: { message: 'Not Found' } })
   const inputs = Array.isArray(input) ? input : []
   const data = inputs.map((one: unknown, index) => ({
     object: 'embedding',
     index,
-    embedding: [String(one).length, 0.5, -1],
+    embedding: [Math.cos(String(one).length), Math.sin(String(one).length)],
   }))
   sendJson(response, 200, { data: data.toReversed(), usage: { prompt_tokens: 3 * data.length } })
 }

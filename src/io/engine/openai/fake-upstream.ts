@@ -87,7 +87,8 @@ function answer(like: Likeness, body: Fields): Answer {
   const format = body['response_format']
   const limit = typeof body['max_tokens'] === 'number' ? body['max_tokens'] : 16
   if (like !== 'bare' && isRecord(format) && format['type'] !== 'text') {
-    const words = ['{"', 'calm', '":', ' true', '}']
+    const text = JSON.stringify(instanceOf(format['json_schema']))
+    const words = text.split(/(?<=[":,])/)
     return { tokens: words.map((word, id) => ({ id, word })), finish: 'stop', limit }
   }
   const { prompt, prefix } = split(like, body)
@@ -99,6 +100,19 @@ function answer(like: Likeness, body: Fields): Answer {
     return { id, word: WORDS[id] ?? '' }
   })
   return like === 'bare' ? { tokens, finish: 'length', limit } : stopped(tokens, body, limit)
+}
+
+/** The smallest value of a schema, for the little of JSON schema that tests ask for. */
+function instanceOf(named: unknown): unknown {
+  const schema = isRecord(named) && isRecord(named['schema']) ? named['schema'] : named
+  if (!isRecord(schema)) return {}
+  if (Array.isArray(schema['enum'])) return schema['enum'][0]
+  const { properties } = schema
+  if (isRecord(properties))
+    return Object.fromEntries(
+      Object.entries(properties).map(([key, value]) => [key, instanceOf(value)]),
+    )
+  return schema['type'] === 'boolean' ? true : ''
 }
 
 /** What was asked, and how much of the answer is there already. */
@@ -180,12 +194,14 @@ async function write(response: ServerResponse, mood: Mood, text: string): Promis
 }
 
 function choiceOf({ id, word }: Token, { chat, ids, body }: Shape): Fields {
-  const top = { token: word, logprob: -0.25, bytes: [...Buffer.from(word)] }
-  const chatLogprobs = { content: [{ ...top, top_logprobs: [top] }] }
+  const wanted = Number(chat ? (body['top_logprobs'] ?? 0) : (body['logprobs'] ?? 0))
+  const own = logprobOf(word, -0.25)
+  const top = [own, logprobOf(' or', -2), logprobOf(' not', -3)].slice(0, wanted)
+  const chatLogprobs = { content: [{ ...own, top_logprobs: top }] }
   const textLogprobs = {
     tokens: [word],
-    token_logprobs: [-0.25],
-    top_logprobs: [{ [word]: -0.25 }],
+    token_logprobs: [own.logprob],
+    top_logprobs: [Object.fromEntries(top.map(({ token, logprob }) => [token, logprob]))],
   }
   const asked = body['logprobs'] === true || typeof body['logprobs'] === 'number'
   return {
@@ -196,6 +212,12 @@ function choiceOf({ id, word }: Token, { chat, ids, body }: Shape): Fields {
     finish_reason: null,
   }
 }
+
+const logprobOf = (token: string, logprob: number) => ({
+  token,
+  logprob,
+  bytes: [...Buffer.from(token)],
+})
 
 const idsOf = (like: Likeness, body: Fields, headers: IncomingMessage['headers']): boolean =>
   like === 'vllm'

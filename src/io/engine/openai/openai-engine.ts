@@ -164,6 +164,8 @@ class OpenAiEngine implements Engine {
       for await (const some of this.#answer(ask, task, signal)) {
         const chunks = tally.add(some)
         if (chunks.length > 0) yield chunks
+        // What the network had already brought is not read on, either.
+        signal.throwIfAborted()
         if (tally.overrun) break
       }
       return tally.end()
