@@ -20,8 +20,8 @@ describe('gateway', limit, () => {
     const response = await network.post('/v1/chat/completions', hello)
     const answer = await answerOf(response)
     assert.equal(response.status, 200, JSON.stringify(answer))
-    assert.equal(answer.choices[0].message.content, words())
-    assert.equal(answer.choices[0].finish_reason, 'stop')
+    assert.equal(answer.choices[0]?.message.content, words())
+    assert.equal(answer.choices[0]?.finish_reason, 'stop')
     assert.equal(answer.usage.completion_tokens, 11)
     const receipt = response.headers.get('x-baseload-receipt') ?? ''
     assert.match(receipt, /^rcpt_/)
@@ -173,7 +173,7 @@ describe('gateway', limit, () => {
     const answer = await answerOf(
       await network.post('/v1/chat/completions', { ...hello, provider: { hedge: true } }),
     )
-    assert.equal(answer.choices?.[0].message.content, words(), JSON.stringify(answer))
+    assert.equal(answer.choices[0]?.message.content, words(), JSON.stringify(answer))
     assert.equal(answer.baseload.attempts.length, 2)
   })
 })

@@ -85,13 +85,6 @@ export async function smallNetwork(
     rmSync(folder, { recursive: true, force: true })
   })
 
-  const until: SmallNetwork['until'] = async (what, condition) => {
-    for (let i = 0; i < 1000; i++) {
-      if (await condition()) return
-      await new Promise((resolve) => setTimeout(resolve, 10))
-    }
-    throw new Error(`waited 10 s in vain: ${what}`)
-  }
   const newTenant: SmallNetwork['newTenant'] = async (nanoUsd) => {
     const id = idFrom('acct', randomBytes(15))
     await store.createAccount({ id, kind: 'tenant', name: 'alice', limits: NO_LIMITS })
@@ -176,6 +169,14 @@ export async function smallNetwork(
     get: (path, other = key) =>
       fetch(gateway.url + path, { headers: { authorization: `Bearer ${other}` } }),
   }
+}
+
+const until: SmallNetwork['until'] = async (what, condition) => {
+  for (let i = 0; i < 1000; i++) {
+    if (await condition()) return
+    await new Promise((resolve) => setTimeout(resolve, 10))
+  }
+  throw new Error(`waited 10 s in vain: ${what}`)
 }
 
 async function linked(url: string, node: string): Promise<boolean> {

@@ -187,21 +187,16 @@ export class Choice implements AttemptOwner, PlacementOwner {
       const { request, key, affinity } = this.#in
       const exclude = new Set([...this.#tried, attempt.link.link])
       const ceiling = (replica: Replica) => this.#ceiling(replica, null)
-      const wanted = {
-        request,
-        key,
-        affinity,
-        plans: null,
-        began: null,
-        exclude,
-        ceiling,
-        vacancyMs: 0,
-      }
+      const wanted = { request, key, affinity, plans: null, began: null, exclude, vacancyMs: 0 }
       // A refusal of the hedge is no refusal of the request.
-      const placement = new Placement(this.#d, wanted, {
-        placed: (place) => this.placed(place),
-        refused: () => {},
-      })
+      const placement = new Placement(
+        this.#d,
+        { ...wanted, ceiling },
+        {
+          placed: (place) => this.placed(place),
+          refused: () => {},
+        },
+      )
       this.#placement = placement
       placement.seekNow()
     }, delayMs)

@@ -125,7 +125,7 @@ export async function startGateway(
     const api = HOT.get(path)
     if (request.method === 'OPTIONS') response.writeHead(204, PREFLIGHT_HEADERS).end()
     else if (api !== undefined && request.method === 'POST') serve(api, request, response)
-    else if (path === '/v1/models' || path.startsWith('/v1/models/'))
+    else if (request.method === 'GET' && (path === '/v1/models' || path.startsWith('/v1/models/')))
       models(path, request, response)
     else void control(request, response)
   }

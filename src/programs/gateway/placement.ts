@@ -42,6 +42,10 @@ export type PlacementOwner = {
 
 type Next = { readonly chosen: Replica; readonly plan: ResumePlan | null }
 
+/** Who failed this request once may try again, when nobody else has come for so long. */
+const RETRY_TRIED_MS = 500
+const NOBODY: ReadonlySet<string> = new Set()
+
 /** What to reckon with when the tenant named no limit. */
 const EXPECTED_TOKENS = 256
 
@@ -87,7 +91,7 @@ export class Placement {
       expectedTokens: this.#expectedTokens(),
       preferences: request.provider,
       affinity,
-      exclude,
+      exclude: this.#hasWaited(RETRY_TRIED_MS) ? NOBODY : exclude,
       now: this.#d.now(),
       random: this.#d.random,
     }
@@ -100,6 +104,10 @@ export class Placement {
       if (first === null || (isRefusal(first) && !isRefusal(answer))) first = answer
     }
     return first ?? refuse('model_not_found', 'The request names no model.', { param: 'model' })
+  }
+
+  #hasWaited(ms: number): boolean {
+    return this.#waitingSince !== null && this.#d.now() - this.#waitingSince >= ms
   }
 
   #expectedTokens(): number {
@@ -144,7 +152,9 @@ export class Placement {
       },
       expired: () => {
         this.#leaveRoom = null
-        this.#refuse(onTimeout)
+        // What keeps it from being served now, not what did when it began to wait.
+        const now = this.#choose()
+        this.#refuse(isRefusal(now) ? now : onTimeout)
       },
     })
     if (isRefusal(entered)) this.#refuse(entered)
