@@ -28,13 +28,15 @@ export async function detectHardware(
   return { cpuModel: model, cores, memoryBytes: totalmem(), gpus: readGpus(csv) }
 }
 
+/** Comes with NVIDIA's driver. */
+const NVIDIA_SMI = 'nvidia-smi'
 const QUERY = 'index,name,uuid,memory.total,driver_version'
 
 function runNvidiaSmi(): Promise<string> {
   const wanted = [`--query-gpu=${QUERY}`, '--format=csv,noheader,nounits']
   return new Promise((resolve, reject) => {
     // Some drivers take seconds to wake a GPU, and a broken one hangs for ever.
-    execFile('nvidia-smi', wanted, { timeout: 15_000, killSignal: 'SIGKILL' }, (error, stdout) => {
+    execFile(NVIDIA_SMI, wanted, { timeout: 15_000, killSignal: 'SIGKILL' }, (error, stdout) => {
       if (error) reject(error)
       else resolve(stdout)
     })

@@ -34,12 +34,13 @@ export async function findRunningServers(
 async function lookAt(port: number, signal: AbortSignal): Promise<RunningServer | null> {
   const address = `http://127.0.0.1:${port}/v1`
   const upstream = connectUpstream({ upstream: address, apiKey: null })
-  const bounded = within(LOOK_MS, signal)
   try {
-    const listed = await listModels(upstream, bounded)
-    const software = softwareText(await identifySoftware(upstream, listed, bounded))
-    const models = listed.models.map((model) => model.id)
-    return { upstream: address, software, models, needsKey: false }
+    return await within(LOOK_MS, signal, async (bounded) => {
+      const listed = await listModels(upstream, bounded)
+      const software = softwareText(await identifySoftware(upstream, listed, bounded))
+      const models = listed.models.map((model) => model.id)
+      return { upstream: address, software, models, needsKey: false }
+    })
   } catch (error) {
     signal.throwIfAborted()
     if (!(error instanceof Fault)) throw error

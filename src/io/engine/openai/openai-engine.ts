@@ -82,9 +82,10 @@ async function probeAll(
 ): Promise<Served[]> {
   const { logger } = options
   const signal = options.signal ?? new AbortController().signal
-  const bounded = within(waits.tryMs, signal)
-  const listed = await listModels(upstream, bounded)
-  const software = await identifySoftware(upstream, listed, bounded)
+  const { listed, software } = await within(waits.tryMs, signal, async (bounded) => {
+    const list = await listModels(upstream, bounded)
+    return { listed: list, software: await identifySoftware(upstream, list, bounded) }
+  })
   logger.info('upstream found', { upstream: upstream.name, software: softwareText(software) })
   const served: Served[] = []
   for (const model of choose(listed.models, options, upstream.name)) {
@@ -186,8 +187,9 @@ class OpenAiEngine implements Engine {
     const release = await this.#slots.take(signal)
     try {
       const body = { model: task.model, input: task.input, encoding_format: 'float' }
-      const bounded = within(this.#patience.firstByteMs, signal)
-      const answer = await this.#upstream.json('/embeddings', { body, signal: bounded })
+      const answer = await within(this.#patience.firstByteMs, signal, (bounded) =>
+        this.#upstream.json('/embeddings', { body, signal: bounded }),
+      )
       if (answer.status !== 200) throw upstreamError(answer.status, answer.body)
       return readEmbeddings(answer.body, task.input.length)
     } finally {

@@ -130,8 +130,9 @@ class Tries {
     }
     const chunks: AnswerChunk[] = []
     const patience = { firstByteMs: timeMs, stallMs: timeMs }
-    const bounded = within(timeMs, signal)
-    for await (const some of streamAnswer(upstream, ask, patience, bounded)) chunks.push(...some)
+    await within(timeMs, signal, async (bounded) => {
+      for await (const some of streamAnswer(upstream, ask, patience, bounded)) chunks.push(...some)
+    })
     if (!chunks.some((chunk) => chunk.progress)) throw new NotShown('the answer was empty')
     const pieces = chunks.map((chunk) => chunk.text)
     return { text: pieces.join(''), pieces, chunks }
@@ -255,11 +256,10 @@ class Tries {
 
   async embedding(timeMs: number): Promise<void> {
     const { upstream, model, signal } = this.#options
-    const bounded = within(timeMs, signal)
-    const answer = await upstream.json('/embeddings', {
-      body: { model, input: [QUESTION], encoding_format: 'float' },
-      signal: bounded,
-    })
+    const body = { model, input: [QUESTION], encoding_format: 'float' }
+    const answer = await within(timeMs, signal, (bounded) =>
+      upstream.json('/embeddings', { body, signal: bounded }),
+    )
     if (answer.status !== 200) throw new UpstreamSaidNo(answer.status, answer.body)
     readEmbeddings(answer.body, 1)
   }

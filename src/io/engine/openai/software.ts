@@ -72,8 +72,9 @@ export async function fieldsAt(
   signal: AbortSignal,
 ): Promise<Fields | null> {
   try {
-    const bounded = within(OWN_ROUTE_MS, signal)
-    const { status, body } = await upstream.rootJson(path, { signal: bounded })
+    const { status, body } = await within(OWN_ROUTE_MS, signal, (bounded) =>
+      upstream.rootJson(path, { signal: bounded }),
+    )
     return status === 200 && isRecord(body) && body['error'] == null ? body : null
   } catch (error) {
     signal.throwIfAborted()

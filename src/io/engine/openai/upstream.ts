@@ -118,14 +118,22 @@ export function parseJson(text: string): unknown {
   }
 }
 
-/** `signal`, or a Fault when the time is over, whichever comes first. */
-export function within(ms: number, signal: AbortSignal): AbortSignal {
+/** Runs `work` with a signal that is the caller's, or a Fault when the time is over. */
+export async function within<T>(
+  ms: number,
+  signal: AbortSignal,
+  work: (bounded: AbortSignal) => Promise<T>,
+): Promise<T> {
   const late = new AbortController()
-  const fault = new Fault('upstream_stalled', `the upstream gave no answer in ${ms} ms`, {
-    retryable: true,
-  })
-  setTimeout(() => late.abort(fault), ms).unref()
-  return AbortSignal.any([signal, late.signal])
+  const timer = setTimeout(() => {
+    const message = `the upstream gave no answer in ${ms} ms`
+    late.abort(new Fault('upstream_stalled', message, { retryable: true }))
+  }, ms)
+  try {
+    return await work(AbortSignal.any([signal, late.signal]))
+  } finally {
+    clearTimeout(timer)
+  }
 }
 
 function parseBase(upstream: string): URL {
