@@ -16,7 +16,7 @@ export type Tranche = {
 export const TRANCHE_NANO_USD: NanoUsd = NANO_PER_USD / 10n
 export const TRANCHE_MS: Millis = 60 * SECOND
 /** Nothing new is reserved on a tranche that ends so soon: its renewal must have failed. */
-export const LAST_CALL_MS: Millis = 5 * SECOND
+export const lastCallMs = (trancheMs: Millis): Millis => Math.min(5 * SECOND, trancheMs / 4)
 
 export const openTranche = (heldNanoUsd: NanoUsd): Tranche => ({
   heldNanoUsd,

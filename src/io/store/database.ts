@@ -1,6 +1,6 @@
 /**
- * The connection to PostgreSQL: a pool that heals by itself, errors sorted into "the database is away" (a
- * retryable Fault), "try again" (done here) and everything else (a bug, passed on).
+ * The connection to PostgreSQL: a pool that heals by itself, and every error sorted into "the database is away",
+ * "it cannot do this now" (both retryable), "these values can never be stored" and "try again" (done here).
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import postgres from 'postgres'
@@ -114,10 +114,22 @@ const wantsRetry = (error: unknown): boolean =>
  */
 const AWAY = /^(08|53|57|58|25006|40)/
 
+/** 22 data exception, 23 constraint violation. */
+const REJECTED = /^2[23]/
+
 function faultOf(error: unknown): unknown {
   if (error instanceof Fault) return error
-  if (error instanceof postgres.PostgresError)
-    return AWAY.test(error.code) ? unavailable(error.message, error) : error
+  if (error instanceof postgres.PostgresError) {
+    if (AWAY.test(error.code)) return unavailable(error.message, error)
+    return REJECTED.test(error.code)
+      ? new Fault('store_rejected', `The database refused the values: ${error.message}`, {
+          cause: error,
+        })
+      : new Fault('store_failed', `The database failed: ${error.message}`, {
+          cause: error,
+          retryable: true,
+        })
+  }
   // What is no PostgresError but has a code comes from the socket or from the pool.
   return error instanceof Error && 'code' in error && typeof error.code === 'string'
     ? unavailable(error.message || error.code, error)

@@ -69,8 +69,9 @@ async function makeTable(database: Database): Promise<void> {
       )
       return
     } catch (error) {
+      const cause = error instanceof Fault ? error.cause : null
       const raced =
-        error instanceof postgres.PostgresError && ['23505', '42P07', '42710'].includes(error.code)
+        cause instanceof postgres.PostgresError && ['23505', '42P07', '42710'].includes(cause.code)
       if (!raced || tries > 5) throw error
     }
   }
