@@ -16,8 +16,8 @@ export type ChatReply = {
   readonly nodes: readonly string[]
   readonly receipts: readonly string[]
   readonly outputTokens: number
-  /** Tokens after the first, over the time they took; null for answers too short to say. */
-  readonly tokensPerS: number | null
+  /** From question to end, as a person waits for it: with the reading of the prompt. */
+  readonly tokensPerS: number
   readonly nanoUsd: bigint | null
 }
 
@@ -59,12 +59,11 @@ export async function askForReply(
   }
   const reply = { text: '', model: options.model, outputTokens: 0, nanoUsd: null as bigint | null }
   let attempts: Attempt[] = []
-  const times: number[] = []
+  const askedAt = performance.now()
   for await (const json of client.stream('/v1/chat/completions', body, signal)) {
     const { model, choices, usage, baseload } = event.parse(json)
     const piece = choices[0]?.delta?.content ?? ''
     if (piece !== '') {
-      times.push(performance.now())
       reply.text += piece
       onText(piece)
     }
@@ -79,21 +78,15 @@ export async function askForReply(
     ...reply,
     nodes: [...new Set(attempts.filter(({ tokens }) => tokens > 0).map(({ node }) => node))],
     receipts: attempts.flatMap(({ receipt }) => (receipt ? [receipt] : [])),
-    tokensPerS: speed(times, reply.outputTokens),
+    tokensPerS: reply.outputTokens / ((performance.now() - askedAt) / 1000),
   }
-}
-
-/** The first piece waits for the prompt to be read, so the clock starts with it. */
-function speed(times: readonly number[], tokens: number): number | null {
-  const elapsedMs = (times.at(-1) ?? 0) - (times[0] ?? 0)
-  return tokens < 2 || elapsedMs < 1 ? null : ((tokens - 1) / elapsedMs) * 1000
 }
 
 /** `node_7f3k… · 42 tokens · 61 tokens/s · $0.0000021`. */
 export function replyLine(reply: ChatReply): string {
   const nodes = reply.nodes.join(' → ') || 'unknown node'
-  const parts = [nodes, `${reply.outputTokens} tokens`]
-  if (reply.tokensPerS !== null) parts.push(`${reply.tokensPerS.toFixed(0)} tokens/s`)
+  const speed = `${reply.tokensPerS.toFixed(0)} tokens/s`
+  const parts = [nodes, `${reply.outputTokens} tokens`, speed]
   if (reply.nanoUsd !== null) parts.push(`$${formatUsd(reply.nanoUsd)}`)
   return parts.join(' · ')
 }

@@ -6,11 +6,10 @@ import type { CheckResult } from '../../../io/probe/check-result.ts'
 import { runDoctor } from '../../../io/probe/doctor.ts'
 import { detectHardware } from '../../../io/probe/hardware.ts'
 import type { NodeConfig } from '../../node/config.ts'
-import { askYesNo } from '../shell/ask.ts'
 import { EXIT, Failure } from '../shell/failure.ts'
 import type { Flags, Shell } from './command.ts'
 import { engineText, findingText, hardwareText, serverText } from './doctor-report.ts'
-import { engineFolder, engineState, installEngine } from './engine-install.ts'
+import { describeBackend, engineFolder, engineState, installEngine } from './engine-install.ts'
 
 /** Installs what `--install` asks for, then prints everything. Throws Failure when a check failed. */
 export async function examine(config: NodeConfig, flags: Flags, shell: Shell): Promise<void> {
@@ -38,16 +37,16 @@ export async function examine(config: NodeConfig, flags: Flags, shell: Shell): P
   throwIfFailed(checks, 'mend the above, and run `baseload doctor` again')
 }
 
-/** What `join` does first: the checks alone, and the engine's installation when somebody agrees to it. */
+/** What `join` does first: the checks, after the engine they need is there. */
 export async function doctorFirst(config: NodeConfig, shell: Shell): Promise<void> {
-  const { terminal, stops } = shell
+  const { terminal } = shell
   const engine = await engineState(enginesOf(config))
-  const missing = config.engine === 'llama.cpp' && engine.installed.length === 0
-  if (missing && terminal.canAsk) {
-    terminal.err('This node needs llama.cpp, which is not installed yet.\n')
-    terminal.err(engineText(engine))
-    if (await askYesNo('Install the first of these now?', stops.stop))
-      await installEngine(engine, true, (line) => terminal.err(`  · ${line}\n`))
+  const say = (line: string) => terminal.err(`  · ${line}\n`)
+  // Without any engine there is nothing to check; a GPU's is offered, and installed only when asked for.
+  if (config.engine === 'llama.cpp' && engine.installed.length === 0) {
+    await installEngine(engine, 'cpu', say)
+    const [best = 'cpu'] = engine.possible
+    if (best !== 'cpu') say(`for ${describeBackend(best)}: baseload doctor --install ${best}`)
   }
   const checks = await check(config, shell, (result) => terminal.err(findingText(result)))
   throwIfFailed(checks, 'mend the above, or join anyway with --skip-doctor')

@@ -33,7 +33,7 @@ export function banner(
 const PROMPT = 'ROMEO: But soft, what light'
 
 export const curlLine = (url: string, apiKey: string): string =>
-  `curl -N ${url}/v1/chat/completions -H 'Authorization: Bearer ${apiKey}' -H 'Content-Type: application/json' ` +
+  `curl -sN ${url}/v1/chat/completions -H 'Authorization: Bearer ${apiKey}' -H 'Content-Type: application/json' ` +
   `-d '${JSON.stringify({ model: DEMO_MODEL, stream: true, max_tokens: 64, messages: [{ role: 'user', content: PROMPT }] })}'`
 
 export const openaiLine = (url: string, apiKey: string): string =>

@@ -20,7 +20,7 @@ import type { UpConfig } from './up-config.ts'
 import { untilServing } from './until-serving.ts'
 
 /** Children of a killed supervisor notice its end by themselves; those that hang are killed after this. */
-const LEFTOVER_GRACE_MS = 5_000
+const LEFTOVER_GRACE_MS = 3_000
 
 export type UpParts = {
   readonly config: UpConfig
@@ -69,6 +69,9 @@ async function closeAll(closers: readonly Closer[], said: (text: string) => void
   }
 }
 
+/** What network.json says while nothing can be used. */
+const NOTHING_RUNS = { nodes: [], gateway: { pid: null }, supervisor: { pid: null } }
+
 type Start = UpParts & {
   readonly home: string
   readonly said: (text: string) => void
@@ -83,7 +86,7 @@ async function start(parts: Start): Promise<{ over: Promise<void> }> {
   if (lock.leftovers.length > 0) said('ending what an earlier, killed start left behind')
   await endLeftovers(lock.leftovers, LEFTOVER_GRACE_MS)
   const port = await choosePort(config.port, earlier && Number(new URL(earlier.url).port))
-  if (earlier) writeNetworkFile(home, { ...earlier, nodes: [], gateway: { pid: null } })
+  if (earlier) writeNetworkFile(home, { ...earlier, ...NOTHING_RUNS })
 
   const enginesDir = config.enginesDir ?? join(home, 'engines')
   const [database] = await Promise.all([
@@ -98,19 +101,9 @@ async function start(parts: Start): Promise<{ over: Promise<void> }> {
   let isReady = false
   let running: RunningProcesses = { gateway: { pid: null }, nodes: [], pids: [] }
   const over = new AbortController()
-  const write = () => {
-    const { gateway, nodes } = running
-    const supervisor = { pid: process.pid }
-    writeNetworkFile(home, {
-      url,
-      apiKey,
-      consoleUrl: null,
-      nodes,
-      gateway,
-      supervisor,
-      operatorKey,
-    })
-  }
+  const keys = { url, apiKey, consoleUrl: null, operatorKey }
+  const write = ({ gateway, nodes }: RunningProcesses) =>
+    writeNetworkFile(home, { ...keys, nodes, gateway, supervisor: { pid: process.pid } })
   const network = startNetwork(
     networkPlan({ ...parts, url, port, enginesDir, databaseUrl: database.url }),
     {
@@ -118,7 +111,7 @@ async function start(parts: Start): Promise<{ over: Promise<void> }> {
         running = now
         lock.noteChildren(now.pids)
         // Scripts wait for this file: it appears when the network can be used.
-        if (isReady) write()
+        if (isReady) write(now)
       },
       line: (text) => (parts.json ? terminal.err(`${text}\n`) : void terminal.out(`${text}\n`)),
       say: said,
@@ -127,8 +120,7 @@ async function start(parts: Start): Promise<{ over: Promise<void> }> {
   )
   closers.push(async () => {
     await network.stop()
-    running = { gateway: { pid: null }, nodes: [], pids: [] }
-    write()
+    writeNetworkFile(home, { ...keys, ...NOTHING_RUNS })
   })
   stops.kill.addEventListener('abort', () => network.kill())
 
@@ -137,7 +129,7 @@ async function start(parts: Start): Promise<{ over: Promise<void> }> {
   if (linked < config.nodes) said(`only ${linked} of ${config.nodes} nodes came up; see ${logs}`)
   else said(`ready; logs are in ${logs}`)
   isReady = true
-  write()
+  write(running)
   await terminal.out(
     parts.json
       ? `${JSON.stringify(readNetworkFile(home))}\n`
