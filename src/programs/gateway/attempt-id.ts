@@ -1,21 +1,22 @@
 /**
- * Attempt ids that remember, for this gateway's eyes only, whose key an attempt was made with and how many
- * tokens it could give. So a gateway that was killed can settle the receipts that nodes hand in afterwards
+ * Attempt ids that remember, for this gateway's eyes only, whose key an attempt was made with and what it may
+ * cost at most. So a gateway that was killed can settle the receipts that nodes hand in afterwards
  * without a durable record per request, and to anyone else the id is noise: two ids of one tenant share nothing.
  *
- *   AES-128 over one block: [6 bytes of the API key's id][3 bytes token limit][4 bytes run][3 bytes counter]
+ *   AES-128 over one block: [6 bytes of the API key's id][3 bytes price ceiling][4 bytes run][3 bytes counter]
  *
  * One block under a secret key is a pseudo-random permutation, so ids are unique as long as (run, counter) is,
  * and a forged id decodes to a known key's id with probability 2⁻⁴⁸ × keys.
  */
 import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto'
 import { base32 } from '../../core/base/id.ts'
+import type { NanoUsd } from '../../core/base/money.ts'
 
 export type AttemptOrigin = {
   /** `keyTag` of the API key. */
   readonly keyTag: string
-  /** Most output tokens this attempt was allowed, capped at 2²⁴ − 1. */
-  readonly maxTokens: number
+  /** The most it may cost: what was set aside for it, rounded up by less than a 100,000th. */
+  readonly ceilingNanoUsd: NanoUsd
 }
 
 export type AttemptIds = {
@@ -24,7 +25,6 @@ export type AttemptIds = {
   origin(attempt: string): AttemptOrigin | null
 }
 
-const MAX_TOKENS = 0xff_ffff
 const RUN_LENGTH = 0xff_ffff
 const TAG_HEX = 12
 
@@ -44,13 +44,13 @@ export function createAttemptIds(secret: Uint8Array): AttemptIds {
   let run = randomBytes(4)
   let counter = 0
   return {
-    make({ keyTag: tag, maxTokens }) {
+    make({ keyTag: tag, ceilingNanoUsd }) {
       if (counter === RUN_LENGTH) {
         run = randomBytes(4)
         counter = 0
       }
       block.write(tag, 0, 'hex')
-      block.writeUIntBE(Math.min(maxTokens, MAX_TOKENS), 6, 3)
+      block.writeUIntBE(packCeiling(ceilingNanoUsd), 6, 3)
       run.copy(block, 9)
       block.writeUIntBE(counter++, 13, 3)
       return `att_${base32(seal(block))}`
@@ -59,10 +59,28 @@ export function createAttemptIds(secret: Uint8Array): AttemptIds {
       const sealed = attempt.startsWith('att_') ? fromBase32(attempt.slice(4)) : null
       if (!sealed) return null
       const plain = open(sealed)
-      return { keyTag: plain.toString('hex', 0, 6), maxTokens: plain.readUIntBE(6, 3) }
+      return {
+        keyTag: plain.toString('hex', 0, 6),
+        ceilingNanoUsd: unpackCeiling(plain.readUIntBE(6, 3)),
+      }
     },
   }
 }
+
+const MANTISSA_BITS = 18
+
+/** A small floating-point number, rounded up: 6 bits of exponent, 18 of mantissa. Enough for 2⁶³ nano-dollars. */
+function packCeiling(nanoUsd: NanoUsd): number {
+  let exponent = 0
+  while (ceilShift(nanoUsd, exponent) >= 1n << BigInt(MANTISSA_BITS)) exponent += 1
+  return (exponent << MANTISSA_BITS) | Number(ceilShift(nanoUsd, exponent))
+}
+
+const ceilShift = (n: bigint, bits: number): bigint =>
+  (n + (1n << BigInt(bits)) - 1n) >> BigInt(bits)
+
+const unpackCeiling = (packed: number): NanoUsd =>
+  BigInt(packed & ((1 << MANTISSA_BITS) - 1)) << BigInt(packed >>> MANTISSA_BITS)
 
 /** ECB without padding keeps no state between blocks, so one cipher object serves for ever. */
 type BlockCipher = ReturnType<typeof createCipheriv> | ReturnType<typeof createDecipheriv>

@@ -1,4 +1,5 @@
 /** What an attempt may use and who pays its prompt: the same sums for the hold and for the header that goes to the node. */
+import { priceCeiling, type NanoUsd } from '../../core/base/money.ts'
 import type { InferenceRequest } from '../../core/protocol/inference-request.ts'
 import type { Replica } from '../../core/routing/replica.ts'
 import type { ResumePlan } from '../../core/routing/resume.ts'
@@ -10,8 +11,8 @@ export type AttemptTerms = {
   readonly maxTokens: number
   /** The prompt is paid once: to the first node that gave a token, for the first choice of each prompt. */
   readonly billInput: boolean
-  /** No prompt of this request has more tokens. */
-  readonly inputCeiling: number
+  /** No attempt on these terms costs more. */
+  readonly ceilingNanoUsd: NanoUsd
 }
 
 /** What a chat template may add to the bytes of a body. */
@@ -35,11 +36,10 @@ export function attemptTerms(input: {
   const firstOfPrompt = request.api === 'embedding' || choice % request.n === 0
   const prompts = request.api === 'embedding' ? request.input.length : 1
   const limit = Math.min(maxTokensOf(request) ?? replica.contextTokens, replica.contextTokens)
-  return {
-    given,
-    maxTokens: Math.max(0, limit - given),
-    billInput: firstOfPrompt && given === 0,
-    // A token is at least one byte of the body.
-    inputCeiling: Math.min(bodyBytes + TEMPLATE_TOKENS, replica.contextTokens * prompts),
-  }
+  const maxTokens = Math.max(0, limit - given)
+  const billInput = firstOfPrompt && given === 0
+  // A token is at least one byte of the body.
+  const inputCeiling = Math.min(bodyBytes + TEMPLATE_TOKENS, replica.contextTokens * prompts)
+  const ceilingNanoUsd = priceCeiling(billInput ? inputCeiling : 0, maxTokens, replica.price)
+  return { given, maxTokens, billInput, ceilingNanoUsd }
 }

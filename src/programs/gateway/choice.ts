@@ -122,7 +122,7 @@ export class Choice implements AttemptOwner, PlacementOwner {
         plans,
         began: this.replica?.model ?? null,
         exclude: this.#tried,
-        ceiling: (replica, plan) => this.#ceiling(replica, plan),
+        ceiling: (replica, plan) => this.#terms(replica, plan).ceilingNanoUsd,
         vacancyMs: this.answer.ids.length > 0 ? resumeTimeoutMs : vacancyTimeoutMs,
       },
       this,
@@ -186,7 +186,7 @@ export class Choice implements AttemptOwner, PlacementOwner {
         return
       const { request, key, affinity } = this.#in
       const exclude = new Set([...this.#tried, attempt.link.link])
-      const ceiling = (replica: Replica) => this.#ceiling(replica, null)
+      const ceiling = (replica: Replica) => this.#terms(replica, null).ceilingNanoUsd
       const wanted = { request, key, affinity, plans: null, began: null, exclude, vacancyMs: 0 }
       // A refusal of the hedge is no refusal of the request.
       const placement = new Placement(
@@ -215,17 +215,12 @@ export class Choice implements AttemptOwner, PlacementOwner {
     })
   }
 
-  #ceiling(replica: Replica, plan: ResumePlan | null): { input: number; output: number } {
-    const { billInput, inputCeiling, maxTokens } = this.#terms(replica, plan)
-    return { input: billInput ? inputCeiling : 0, output: maxTokens }
-  }
-
   #header(replica: Replica, plan: ResumePlan | null): AttemptHeader {
     const { request, requestId, body, key } = this.#in
-    const { billInput, maxTokens, given } = this.#terms(replica, plan)
+    const { billInput, maxTokens, given, ceilingNanoUsd } = this.#terms(replica, plan)
     const tokenIds = plan?.kind === 'resume_ids' ? this.answer.ids : []
     return {
-      attempt: this.#d.attemptIds.make({ keyTag: key.tag, maxTokens }),
+      attempt: this.#d.attemptIds.make({ keyTag: key.tag, ceilingNanoUsd }),
       request: requestId,
       api: request.api,
       model: replica.model,

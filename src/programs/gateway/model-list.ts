@@ -41,7 +41,9 @@ function describe(id: string, offers: readonly OfferedModel[], since: number): o
     owned_by: 'baseload',
     replicas: offers.length,
     context_length: Math.max(...offers.map(({ contextTokens }) => contextTokens)),
-    digests: [...new Set(offers.map(({ digest }) => digest))],
+    // Null when replicas differ: then an answer may not be resumable everywhere.
+    digest: common(offers.map(({ digest }) => digest)),
+    quantization: common(offers.map(({ quantization }) => quantization)),
     capabilities: [...new Set(offers.flatMap(({ capabilities }) => capabilities))],
     pricing: {
       unit: 'USD per million tokens, cheapest replica',
@@ -50,6 +52,9 @@ function describe(id: string, offers: readonly OfferedModel[], since: number): o
     },
   }
 }
+
+const common = <T>(values: readonly T[]): T | null =>
+  new Set(values).size === 1 ? (values[0] ?? null) : null
 
 const cheapest = (all: readonly bigint[]): string =>
   formatUsd(all.reduce((least, price) => (price < least ? price : least)))

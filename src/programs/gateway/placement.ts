@@ -2,7 +2,7 @@
  * Finds a place for the next attempt of a choice: a replica that fits and the money that it may cost. When all
  * are busy it queues, when there is none it waits a moment, and it answers exactly once: `placed` or `refused`.
  */
-import { priceCeiling } from '../../core/base/money.ts'
+import type { NanoUsd } from '../../core/base/money.ts'
 import { isRefusal, refuse, type Refusal } from '../../core/base/refusal.ts'
 import type { Millis } from '../../core/base/time.ts'
 import type { InferenceRequest } from '../../core/protocol/inference-request.ts'
@@ -23,8 +23,8 @@ export type Wanted = {
   readonly plans: readonly ResumePlan[] | null
   readonly began: string | null
   readonly exclude: ReadonlySet<string>
-  /** The most tokens that will be paid for at this replica under this plan. */
-  readonly ceiling: (replica: Replica, plan: ResumePlan | null) => { input: number; output: number }
+  /** The most that an attempt at this replica under this plan may cost. */
+  readonly ceiling: (replica: Replica, plan: ResumePlan | null) => NanoUsd
   /** How long to wait where no replica is there at all. */
   readonly vacancyMs: number
 }
@@ -163,9 +163,7 @@ export class Placement {
 
   #reserve({ chosen: replica, plan }: Next): void {
     const { key, ceiling } = this.#wanted
-    const { input, output } = ceiling(replica, plan)
-    const most = priceCeiling(input, output, replica.price)
-    const reserved = this.#d.meter.reserve(key.account.id, key.key, most)
+    const reserved = this.#d.meter.reserve(key.account.id, key.key, ceiling(replica, plan))
     if (!(reserved instanceof Promise)) {
       this.#settle(replica, plan, reserved)
       return

@@ -198,7 +198,7 @@ export function createReceiptDesk(parts: Parts): ReceiptDesk {
     const origin = parts.attemptIds.origin(receipt.attempt)
     const key = origin ? parts.keyring.byTag(origin.keyTag) : null
     const problem =
-      !origin || !key ? 'no such attempt' : lateProblem(link, receipt, origin.maxTokens)
+      !origin || !key ? 'no such attempt' : lateProblem(receipt, origin.ceilingNanoUsd)
     if (!key || problem !== null) {
       parts.disputed()
       logger.warn('late receipt refused', { attempt: receipt.attempt, node: link.node, problem })
@@ -328,7 +328,6 @@ function disagreement(receipt: Receipt, done: DoneAttempt): string | null {
     ['model digest', receipt.modelDigest, done.digest],
     ['input price', BigInt(receipt.inputNanoUsdPerMTok), done.price.inputNanoUsdPerMTok],
     ['output price', BigInt(receipt.outputNanoUsdPerMTok), done.price.outputNanoUsdPerMTok],
-    ['billed input tokens', receipt.billedInputTokens, done.billedInputTokens],
     ['output tokens', receipt.outputTokens, done.outputTokens],
     ['request hash', receipt.requestHash, seen.requestHash],
     ['output hash', receipt.outputHash, seen.outputHash],
@@ -337,25 +336,17 @@ function disagreement(receipt: Receipt, done: DoneAttempt): string | null {
   for (const [what, theirs, ours] of said) {
     if (theirs !== ours) return `${what}: the node says ${theirs}, the gateway saw ${ours}`
   }
+  // A node whose engine broke does not know its prompt's length, and asks for less.
+  if (receipt.billedInputTokens > done.billedInputTokens)
+    return `billed input tokens: the node says ${receipt.billedInputTokens}, the gateway saw ${done.billedInputTokens}`
   return checkReceiptPrice(receipt)
 }
 
 /** What can still be checked when the attempt's own record is gone. */
-function lateProblem(link: NodeLink, receipt: Receipt, maxTokens: number): string | null {
+function lateProblem(receipt: Receipt, ceilingNanoUsd: NanoUsd): string | null {
   if (receipt.id !== receiptIdOf(receipt.attempt)) return 'its id does not fit its attempt'
-  if (receipt.api !== 'embedding' && receipt.outputTokens > maxTokens)
-    return `${receipt.outputTokens} tokens where ${maxTokens} were allowed`
-  const offered = link.offer.models.find((model) => model.model === receipt.model)
-  if (
-    offered &&
-    receipt.billedInputTokens > offered.contextTokens * (receipt.api === 'embedding' ? 2048 : 1)
-  )
-    return 'more input tokens than the context holds'
-  const dearer =
-    offered &&
-    (BigInt(receipt.inputNanoUsdPerMTok) > BigInt(offered.inputNanoUsdPerMTok) ||
-      BigInt(receipt.outputNanoUsdPerMTok) > BigInt(offered.outputNanoUsdPerMTok))
-  if (!offered || dearer) return 'its price is above the standing offer'
+  if (BigInt(receipt.nanoUsd) > ceilingNanoUsd)
+    return `it asks ${receipt.nanoUsd} nano-dollars where ${ceilingNanoUsd} were set aside`
   return checkReceiptPrice(receipt)
 }
 
