@@ -12,6 +12,7 @@ import type {
   GenerationEnd,
   GenerationTask,
 } from '../engine.ts'
+import { fileDigest } from './digest.ts'
 import { embedOn } from './embedding.ts'
 import { endedAlready, engineFault, generateOn, planGeneration } from './generation.ts'
 import { llamaCppFolder } from './install.ts'
@@ -39,6 +40,7 @@ export type LlamaCppOptions = {
 /** Loads the models and proves what they can do. Throws a Fault that says how to install what is missing. */
 export async function startLlamaCppEngine(options: LlamaCppOptions): Promise<Engine> {
   const { enginesDir, gpu, threads = 1, logger: log } = options
+  const wanted = await withDigests(options.models, join(enginesDir, 'digests.json'))
   const folder = await engineFolder(enginesDir, gpu)
   const { llama: library, jinja } = await loadLlamaLibrary(folder)
   const llama = await library.getLlama({
@@ -53,10 +55,9 @@ export async function startLlamaCppEngine(options: LlamaCppOptions): Promise<Eng
     await Promise.all([...loaded.values()].map((model) => model.close()))
     await llama.dispose()
   }
-  const digests = join(enginesDir, 'digests.json')
-  const machine = { library, jinja, llama, threads, exact: gpu === false, digests, log }
+  const machine = { library, jinja, llama, threads, exact: gpu === false, log }
   try {
-    for (const model of options.models) loaded.set(model.model, await loadModel(model, machine))
+    for (const model of wanted) loaded.set(model.model, await loadModel(model, machine))
   } catch (error) {
     await close()
     throw engineFault(error)
@@ -134,6 +135,13 @@ async function embed(
   } catch (error) {
     throw signal.aborted ? error : engineFault(error)
   }
+}
+
+/** First of all, because a missing file should be said at once. */
+async function withDigests(models: readonly ModelToLoad[], memory: string) {
+  const known = []
+  for (const model of models) known.push({ ...model, digest: await fileDigest(model.path, memory) })
+  return known
 }
 
 /** The folder of the GPU backend that is installed, or of the processor's. */

@@ -4,7 +4,6 @@ import { reasonOf } from '../../../core/base/refusal.ts'
 import type { Logger } from '../../telemetry/logger.ts'
 import type { EngineModel } from '../engine.ts'
 import { ChatTemplate } from './chat-template.ts'
-import { fileDigest } from './digest.ts'
 import { LLAMA_CPP_VERSION } from './install.ts'
 import type {
   JinjaLibrary,
@@ -56,13 +55,14 @@ type Machine = {
   readonly llama: Llama
   readonly threads: number
   readonly exact: boolean
-  readonly digests: string
   readonly log: Logger
 }
 
-export async function loadModel(wanted: ModelToLoad, machine: Machine): Promise<LoadedModel> {
+export async function loadModel(
+  wanted: ModelToLoad & { readonly digest: string },
+  machine: Machine,
+): Promise<LoadedModel> {
   const { library, jinja, llama, threads, exact, log } = machine
-  const digest = await fileDigest(wanted.path, machine.digests)
   const model = await llama.loadModel({
     modelPath: wanted.path,
     ...(exact ? { gpuLayers: 0 } : {}),
@@ -86,7 +86,7 @@ export async function loadModel(wanted: ModelToLoad, machine: Machine): Promise<
   return {
     described: {
       model: wanted.model,
-      digest,
+      digest: wanted.digest,
       engine: `llama.cpp/${LLAMA_CPP_VERSION}`,
       quantization: model.typeDescription.split(' ').slice(2).join(' ') || null,
       contextTokens,
