@@ -12,6 +12,20 @@ const listPrice = z.strictObject({
 })
 export type ListPriceSetting = z.infer<typeof listPrice>
 
+/**
+ * The model that ships is a toy beside anything a cloud sells, so it is set beside the cheapest text model of a
+ * big cloud's list and the bill says so. Source: a dated copy of aws.amazon.com/bedrock/pricing.
+ */
+const BARD_BESIDE_NOVA = {
+  model: 'bard-3m',
+  provider: 'Amazon Bedrock',
+  product: 'Nova Micro, the cheapest text model listed (bard-3m is far smaller)',
+  date: '2025-07-20',
+  tier: 'on-demand',
+  inputUsdPerMTok: '0.035',
+  outputUsdPerMTok: '0.14',
+}
+
 export const gatewayConfig = z.strictObject({
   home: z
     .string()
@@ -112,7 +126,7 @@ export const gatewayConfig = z.strictObject({
     .describe("Life of such a hold; a dead gateway's holds return after it."),
   listPrices: z
     .array(listPrice)
-    .default([])
+    .default([BARD_BESIDE_NOVA])
     .describe(
       'Cloud list prices that bills are compared with. Only named, dated prices: a saving that nobody can check is advertising.',
     ),
