@@ -75,7 +75,6 @@ export type ReceiptBatch = z.infer<typeof receiptBatchSchema>
 export const receiptsAckSchema = z.strictObject({
   receipts: z.array(z.string().max(60)).max(4 * MAX_RECEIPTS_PER_BATCH),
 })
-export type ReceiptsAck = z.infer<typeof receiptsAckSchema>
 
 /** A receipt with all that is needed to check it offline: the file that `baseload receipts verify` reads. */
 export const provenReceiptSchema = z.strictObject({
