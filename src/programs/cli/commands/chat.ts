@@ -113,7 +113,9 @@ class Conversation {
       this.#options = { ...this.#options, model: name }
       this.#say(`asking ${name} from now on`)
     } else if (word === '/model') {
-      this.#say(`${this.#options.model}; others: ${(await modelNames(this.#client)).join(', ')}`)
+      this.#say(
+        `asking ${this.#options.model}; served here: ${(await modelNames(this.#client)).join(', ')}`,
+      )
     } else this.#terminal.err(this.#terminal.dim(HELP))
   }
 

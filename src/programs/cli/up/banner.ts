@@ -1,14 +1,17 @@
 /** What a person sees when the network runs: lines that work as printed. */
 import { formatUsd, type NanoUsd } from '../../../core/base/money.ts'
+import { homeFolder } from '../shell/home.ts'
 import type { Terminal } from '../shell/terminal.ts'
 
 export const DEMO_MODEL = 'bard-3m'
 
 export function banner(
-  network: { url: string; apiKey: string; nodes: number; balanceNanoUsd: NanoUsd },
+  network: { home: string; url: string; apiKey: string; nodes: number; balanceNanoUsd: NanoUsd },
   { bold, dim }: Pick<Terminal, 'bold' | 'dim'>,
 ): string {
-  const { url, apiKey, nodes, balanceNanoUsd } = network
+  const { home, url, apiKey, nodes, balanceNanoUsd } = network
+  // Another shell does not know this one's BASELOAD_HOME.
+  const where = home === homeFolder(undefined, {}) ? '' : ` --home ${home}`
   return `
   ${bold('Baseload is running')}: one gateway, ${nodes} node${nodes === 1 ? '' : 's'}, model ${DEMO_MODEL} (a 3-million-parameter Shakespeare).
 
@@ -23,7 +26,7 @@ export function banner(
   ${openaiLine(url, apiKey)}
 
   ${dim('# talk')}
-  npx baseload chat
+  npx baseload chat${where}
 
   Ctrl-C stops everything. Requests, as they finish:
 

@@ -49,6 +49,8 @@ export async function up(parts: UpParts): Promise<void> {
     const stopped = aborted(stops.stop)
     const network = await Promise.race([started, stopped])
     if (network) await Promise.race([network.over, stopped])
+    // After the ^C that the terminal shows.
+    if (terminal.isTty) terminal.err('\n')
     said('stopping; Ctrl-C again kills at once')
   } finally {
     await closeAll(closers, said)
@@ -133,7 +135,7 @@ async function start(parts: Start): Promise<{ over: Promise<void> }> {
   await terminal.out(
     parts.json
       ? `${JSON.stringify(readNetworkFile(home))}\n`
-      : banner({ url, apiKey, nodes: linked, balanceNanoUsd }, terminal),
+      : banner({ home, url, apiKey, nodes: linked, balanceNanoUsd }, terminal),
   )
   return { over: aborted(over.signal) }
 }
