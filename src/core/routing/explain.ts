@@ -70,7 +70,7 @@ function unsupported(model: string, missing: Capability, nodes: number): Refusal
   const param = PARAMETER[missing]
   return refuse(
     'unsupported_feature',
-    `'${param ?? missing}' needs the capability '${missing}', which none of the ${nodes} nodes that serve '${model}' has.`,
+    `'${param ?? missing}' needs the capability '${missing}', which no node that serves '${model}' has (${nodes} asked). Leave it out, or choose another model: GET /v1/models.`,
     { ...(param && { param }), details: { model, capability: missing, nodes } },
   )
 }

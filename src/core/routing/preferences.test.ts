@@ -107,7 +107,7 @@ describe('a refusal', () => {
     const answer = chooseReplica(aChoice(table, { needs: ['chat', 'json_schema'] }))
     assert.ok(isRefusal(answer))
     assert.deepEqual([answer.code, answer.param], ['unsupported_feature', 'response_format'])
-    assert.match(answer.message, /'json_schema', which none of the 2 nodes/)
+    assert.match(answer.message, /'json_schema', which no node that serves .* \(2 asked\)/)
   })
 
   it('is about the match when each capability exists, but not together', () => {

@@ -37,7 +37,7 @@ export function checkHello(
   if (derived !== node) {
     return {
       problem: 'link_key_mismatch',
-      message: `the key belongs to ${derived}, the node calls itself ${node}`,
+      message: `the key belongs to ${derived}, the node calls itself ${node}; give the node its own key file back`,
     }
   }
   const skewMs = Math.abs(nowMs - heardAt)

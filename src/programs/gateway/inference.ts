@@ -235,11 +235,18 @@ function parse(api: Api, body: Buffer): InferenceRequest | Refusal {
   try {
     value = JSON.parse(body.toString('utf8'))
   } catch (error) {
-    // V8's message quotes the text, which may be a prompt or a key: keep only the position.
-    const where = /position \d+/.exec(error instanceof Error ? error.message : '')?.[0] ?? 'its end'
-    return refuse('invalid_json', `The request body is not valid JSON, at ${where}.`)
+    return refuse('invalid_json', `The request body is not valid JSON: ${jsonProblem(error)}.`)
   }
   return readInferenceRequest(api, value)
+}
+
+/** Of V8's words only those that quote at most one character: the text may be a prompt or a key. */
+function jsonProblem(error: unknown): string {
+  const words = error instanceof Error ? error.message : ''
+  const position = /position \d+/.exec(words)?.[0]
+  if (position !== undefined) return `see ${position}`
+  const token = /^Unexpected token '(.)'/su.exec(words)?.[1]
+  return token === undefined ? 'it ends too early' : `unexpected '${token}'`
 }
 
 const isLimited = ({

@@ -140,9 +140,14 @@ function bearer(authorization: string | undefined): string | Refusal {
   if (authorization === undefined || authorization === '') {
     return refuse('missing_api_key', "No API key: send the header 'Authorization: Bearer <key>'.")
   }
-  const match = /^Bearer\s+(\S+)\s*$/i.exec(authorization)
-  const secret = match?.[1]
-  return secret === undefined || secret.length > LONGEST_KEY ? wrongKey() : secret
+  const secret = /^Bearer\s+(\S+)\s*$/i.exec(authorization)?.[1]
+  if (secret === undefined) {
+    return refuse(
+      'invalid_api_key',
+      "The header 'Authorization' does not read 'Bearer <key>': write 'Bearer', a space and the key.",
+    )
+  }
+  return secret.length > LONGEST_KEY ? wrongKey() : secret
 }
 
 const wrongKey = (): Refusal =>
@@ -156,16 +161,19 @@ function usable(entry: KeyEntry, scope: Scope, now: Millis): KeyEntry | Refusal 
   if (key.revokedAt !== null) {
     return refuse(
       'revoked_api_key',
-      `The API key ${key.hint}… was revoked on ${day(key.revokedAt)}.`,
+      `The API key ${key.hint}… was revoked on ${day(key.revokedAt)}. Make a new one: POST /v1/keys.`,
     )
   }
   if (key.expiresAt !== null && key.expiresAt <= now) {
-    return refuse('expired_api_key', `The API key ${key.hint}… expired on ${day(key.expiresAt)}.`)
+    return refuse(
+      'expired_api_key',
+      `The API key ${key.hint}… expired on ${day(key.expiresAt)}. Make a new one: POST /v1/keys.`,
+    )
   }
   if (!key.scopes.includes(scope)) {
     return refuse(
       'scope_missing',
-      `The API key ${key.hint}… has no scope '${scope}'; it has ${key.scopes.join(', ')}.`,
+      `The API key ${key.hint}… has no scope '${scope}'; it has ${key.scopes.join(', ')}. Use a key with that scope.`,
     )
   }
   return entry
