@@ -273,12 +273,15 @@ export function rawPeer(ws: WebSocket): RawPeer {
   }
 }
 
-export const dialRaw = (gateway: TestGateway): RawPeer =>
+/** Any gateway that listens here, this kit's or a whole one. */
+type Listening = Pick<TestGateway, 'port'>
+
+export const dialRaw = (gateway: Listening): RawPeer =>
   rawPeer(new WebSocket(`ws://127.0.0.1:${gateway.port}${LINK_PATH}`, { perMessageDeflate: false }))
 
 /** Dials by hand and says HELLO; `change` may spoil it. */
 export async function helloRaw(
-  gateway: TestGateway,
+  gateway: Listening,
   identity: Identity,
   change: (hello: Hello) => object = (hello) => hello,
 ): Promise<RawPeer> {

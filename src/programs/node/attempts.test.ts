@@ -146,7 +146,7 @@ describe('attempt', { timeout: 10_000 }, () => {
   })
 
   it('refuses what does not fit the context, before anything else is said', async () => {
-    const { attempt, run, receipts } = setup(chatBody('overflow'))
+    const { attempt, run, receipts } = setup(chatBody('word '.repeat(300)))
     await run()
     assert.deepEqual(codes(attempt), [['error', 'context_length_exceeded', false]])
     assert.deepEqual(receipts, [])

@@ -27,7 +27,7 @@ export type FakeEngine = Engine & {
   closed: boolean
 }
 
-/** Inputs of `overflow` are refused; everything else is answered. */
+/** A word is a token: longer inputs than the context are refused, everything else is answered. */
 export function createFakeEngine(): FakeEngine {
   let running = 0
   const engine: FakeEngine = {
@@ -74,9 +74,14 @@ export function createFakeEngine(): FakeEngine {
 function inputTokensOf({ input }: GenerationTask): number {
   const text =
     input.kind === 'chat' ? input.messages.map((one) => one.content).join(' ') : input.prompt
-  if (text === 'overflow')
-    throw new EngineRefusal(
-      refuse('context_length_exceeded', 'The prompt is too long.', { param: 'messages' }),
-    )
-  return typeof text === 'string' ? text.split(' ').length : text.length
+  const tokens = typeof text === 'string' ? text.split(' ').length : text.length
+  const { contextTokens } = fakeModel
+  if (tokens <= contextTokens) return tokens
+  throw new EngineRefusal(
+    refuse(
+      'context_length_exceeded',
+      `This model's maximum context length is ${contextTokens} tokens, and the prompt has ${tokens}. Shorten it.`,
+      { param: input.kind === 'chat' ? 'messages' : 'prompt' },
+    ),
+  )
 }
