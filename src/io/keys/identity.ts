@@ -22,7 +22,7 @@ export type Identity = {
   /** 32 bytes, base64url: what travels. */
   readonly publicKey: string
   /** base64url Ed25519 signature over `domain` + `text`. */
-  sign(domain: string, text: string): string
+  readonly sign: (domain: string, text: string) => string
 }
 
 export type IdentityKind = 'node' | 'gw'
