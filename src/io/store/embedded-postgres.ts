@@ -20,7 +20,13 @@ import {
   type PostgresFolder,
 } from './postgres-folder.ts'
 import { choosePostgresUser, type PostgresUser } from './postgres-user.ts'
-import { isAlive, livingPostmaster, startPostmaster, stopPostmaster } from './postmaster.ts'
+import {
+  isAlive,
+  livingPostmaster,
+  removeStalePidFile,
+  startPostmaster,
+  stopPostmaster,
+} from './postmaster.ts'
 
 export type EmbeddedPostgres = {
   /** Stays the same when the server is restarted: whoever uses it only has to connect again. */
@@ -109,6 +115,7 @@ async function launch(options: {
 }): Promise<Server> {
   const { folder, user, binaries, port } = options
   const { data, log } = folder
+  removeStalePidFile(data)
   const started = await startPostmaster({ user, postgres: binaries.postgres, data, port, log })
   return { ...started, port }
 }

@@ -1,6 +1,6 @@
 /** One PostgreSQL server process: what its pid file says, whether it lives, how it starts and stops. */
 import { spawn } from 'node:child_process'
-import { closeSync, openSync, readFileSync } from 'node:fs'
+import { closeSync, openSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Fault } from '../../core/base/refusal.ts'
@@ -70,6 +70,17 @@ export function isAlive(pid: number): boolean {
   } catch {
     return true
   }
+}
+
+/**
+ * Removes the pid file of a server that is gone when its pid now belongs to something else, as happens after a
+ * reboot and in containers, where pids are small. PostgreSQL would take that process for a server and not start.
+ * Only /proc can tell; without it PostgreSQL decides.
+ */
+export function removeStalePidFile(data: string): void {
+  const file = readPidFile(data)
+  if (file === null || process.platform !== 'linux') return
+  if (isAlive(file.pid) && !servesFolder(file.pid, data)) rmSync(join(data, 'postmaster.pid'))
 }
 
 /** After a reboot the pid may belong to anything. Where there is no /proc, the login that follows must tell. */
