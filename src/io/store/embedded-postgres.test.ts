@@ -156,12 +156,10 @@ function setup(t: TestContext) {
     for (const one of running) await one.stop()
     rmSync(home, { recursive: true, force: true })
   })
-  return {
-    folder,
-    async start(onDown: (fault: Fault) => void = () => {}): Promise<EmbeddedPostgres> {
-      const started = await startEmbeddedPostgres({ folder, logger: silentLogger, onDown })
-      running.push(started)
-      return started
-    },
+  const start = async (onDown: (fault: Fault) => void = () => {}): Promise<EmbeddedPostgres> => {
+    const started = await startEmbeddedPostgres({ folder, logger: silentLogger, onDown })
+    running.push(started)
+    return started
   }
+  return { folder, start }
 }

@@ -1,6 +1,6 @@
 /** What was used: by the day for the bill, by the attempt for the log. */
 import type { Database } from './database.ts'
-import type { Store, Usage } from './store.ts'
+import type { Store, Usage, UsageSummary } from './store.ts'
 
 /** A page of a log, not an export. */
 const MAX_RECENT = 1000
@@ -24,14 +24,15 @@ export type UsageRow = {
 
 export const usageIn = (database: Database): Pick<Store, 'usage' | 'recentUsage'> => ({
   async usage(account, since, until) {
-    return await database.run(
-      (sql) => sql`
+    const rows = await database.run(
+      (sql) => sql<UsageSummary[]>`
         select model, node, to_char(to_timestamp(finished_at / 1000) at time zone 'UTC', 'YYYY-MM-DD') as day,
           count(distinct request)::float8 as requests, sum(billed_input_tokens)::float8 as "inputTokens",
           sum(output_tokens)::float8 as "outputTokens", sum(nano_usd)::bigint as "nanoUsd"
         from usage where account = ${account} and finished_at >= ${since} and finished_at < ${until}
         group by model, node, day order by day, model, node`,
     )
+    return [...rows]
   },
 
   async recentUsage(account, limit) {

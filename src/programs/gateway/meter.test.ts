@@ -47,7 +47,7 @@ describe('meter', { timeout }, () => {
   it('lets concurrent requests share one opening', async (t) => {
     const { meter, tenant, calls } = await setup(t, { balance: 100_000n })
     const answers = await Promise.all(
-      Array.from({ length: 30 }, () => meter.reserve(tenant, unlimited, 100n)),
+      Array.from({ length: 30 }, async () => await meter.reserve(tenant, unlimited, 100n)),
     )
     for (const answer of answers) granted(answer)
     assert.ok(calls.openHold <= 3, `${calls.openHold} openings`)
@@ -92,7 +92,9 @@ describe('meter', { timeout }, () => {
   it('serves those who fit and refuses those who do not, in order', async (t) => {
     const { meter, tenant } = await setup(t, { balance: 500n })
     const answers = await Promise.all(
-      [200n, 400n, 300n, 1n].map((ceiling) => meter.reserve(tenant, unlimited, ceiling)),
+      [200n, 400n, 300n, 1n].map(
+        async (ceiling) => await meter.reserve(tenant, unlimited, ceiling),
+      ),
     )
     assert.deepEqual(answers.map(isRefusal), [false, true, false, true])
   })
