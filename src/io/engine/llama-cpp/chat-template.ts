@@ -8,16 +8,23 @@ import { EngineRefusal } from '../engine-refusal.ts'
 import type { JinjaLibrary, JinjaTemplate, LlamaModel } from './llama-binding.ts'
 import type { Vocabulary } from './vocabulary.ts'
 
+type Source = Pick<LlamaModel, 'tokenize' | 'tokens'>
+
 export class ChatTemplate {
-  readonly #model: LlamaModel
+  readonly #model: Source
   readonly #template: JinjaTemplate
   readonly #controlTokens: ReadonlyMap<string, number>
   readonly #anyControlToken: RegExp
   readonly #anyToEscape: RegExp
 
-  constructor(source: string, jinja: JinjaLibrary, model: LlamaModel, vocabulary: Vocabulary) {
+  constructor(
+    template: string,
+    jinja: JinjaLibrary,
+    model: Source,
+    vocabulary: Pick<Vocabulary, 'controlTokens'>,
+  ) {
     this.#model = model
-    this.#template = new jinja.Template(source)
+    this.#template = new jinja.Template(template)
     this.#controlTokens = vocabulary.controlTokens()
     // The longest first, as llama.cpp looks for them.
     const texts = [...this.#controlTokens.keys()].toSorted((a, b) => b.length - a.length)

@@ -48,7 +48,10 @@ export async function startLlamaCppEngine(options: LlamaCppOptions): Promise<Eng
     skipDownload: true,
     gpu: gpu === false && process.platform === 'darwin' && process.arch === 'arm64' ? 'metal' : gpu,
     logLevel: 'warn',
-    logger: (level, message) => log.debug(message.trim(), { llamaCpp: level }),
+    logger: (level, message) =>
+      log[level === 'error' || level === 'fatal' ? 'warn' : 'debug'](message.trim(), {
+        from: 'llama.cpp',
+      }),
   })
   const loaded = new Map<string, LoadedModel>()
   const close = async () => {

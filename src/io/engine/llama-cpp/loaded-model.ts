@@ -88,7 +88,7 @@ export async function loadModel(
       model: wanted.model,
       digest: wanted.digest,
       engine: `llama.cpp/${LLAMA_CPP_VERSION}`,
-      quantization: model.typeDescription.split(' ').slice(2).join(' ') || null,
+      quantization: quantizationOf(model),
       contextTokens,
       slots: wanted.slots,
       capabilities: capabilitiesOf({ generates, template, embedding }),
@@ -104,6 +104,12 @@ export async function loadModel(
     slots: new SlotPool(wanted.model, sequences, wanted.slots * QUEUED_PER_SLOT),
     close: () => closeModel(model, context, embedding, gate),
   }
+}
+
+/** `llama 8B Q8_0` → `Q8_0`; `llama 8B all F32` → `F32`. */
+function quantizationOf({ typeDescription }: LlamaModel): string | null {
+  const [, , ...words] = typeDescription.split(' ')
+  return words.filter((word) => word !== 'all' && word !== 'mostly').join(' ') || null
 }
 
 function capabilitiesOf(parts: {

@@ -1,13 +1,15 @@
 /** What each token stands for, in bytes: one token is often only a part of a character. */
 import type { LlamaModel } from './llama-binding.ts'
 
+type Source = Pick<LlamaModel, 'fileInfo' | 'getTokenAttributes' | 'detokenize'>
+
 export class Vocabulary {
-  readonly #model: LlamaModel
+  readonly #model: Source
   readonly #tokens: readonly string[]
   readonly #kind: string
   readonly #known = new Map<number, Uint8Array>()
 
-  constructor(model: LlamaModel) {
+  constructor(model: Source) {
     this.#model = model
     const { tokens, model: kind } = model.fileInfo.metadata.tokenizer.ggml
     this.#tokens = tokens
