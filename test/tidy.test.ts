@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import { readdirSync, readFileSync } from 'node:fs'
 import { describe, it } from 'node:test'
+import { VERSION } from '../src/core/base/version.ts'
 
 /** Who may import whom: the whole architecture in one table. */
 const mayImport: Record<string, readonly string[]> = {
@@ -76,6 +77,20 @@ describe('tidy', () => {
   it('keeps files small enough to read in one sitting', () => {
     for (const { path, text } of files) {
       assert.ok(text.split('\n').length <= 400, `${path} is too long: find the two things it does`)
+    }
+  })
+
+  it('tells the version that package.json has', () => {
+    const { version }: { version: string } = JSON.parse(
+      readFileSync(new URL('../package.json', import.meta.url), 'utf8'),
+    )
+    assert.equal(VERSION, version)
+  })
+
+  it('names no file but for its noun, and keeps no barrels', () => {
+    for (const { path } of files) {
+      assert.match(path, /^[a-z0-9-]+(\/[a-z0-9-]+)*(\.test)?\.ts$/, `${path} is not kebab-case`)
+      assert.ok(!path.endsWith('/index.ts'), `${path} is a barrel`)
     }
   })
 })

@@ -24,7 +24,7 @@ import { createInference, type InferenceParts } from './inference.ts'
 import { readListPrices } from './list-prices.ts'
 import { listModels } from './model-list.ts'
 import { requestLine } from './request-line.ts'
-import { VERSION } from './version.ts'
+import { VERSION } from '../../core/base/version.ts'
 
 export type RunningGateway = {
   readonly url: string

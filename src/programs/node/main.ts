@@ -2,6 +2,7 @@
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import type { TokenPrice } from '../../core/base/money.ts'
+import { VERSION } from '../../core/base/version.ts'
 import type { Engine } from '../../io/engine/engine.ts'
 import { loadIdentity, type Identity } from '../../io/keys/identity.ts'
 import { connectToGateway } from '../../io/link/link-client.ts'
@@ -41,7 +42,7 @@ export type NodeOptions = {
   readonly settleMs?: number
 }
 
-const SOFTWARE = 'baseload/0.1.0'
+const SOFTWARE = `baseload/${VERSION}`
 
 /** Resolves when the engine is ready and the gateways are being dialled. Throws a Fault that says what to do. */
 export async function startNode(settings: NodeConfig, options: NodeOptions): Promise<RunningNode> {
