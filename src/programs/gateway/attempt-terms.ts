@@ -11,6 +11,8 @@ export type AttemptTerms = {
   readonly maxTokens: number
   /** The prompt is paid once: to the first node that gave a token, for the first choice of each prompt. */
   readonly billInput: boolean
+  /** No honest node counts more tokens of input. */
+  readonly inputCeiling: number
   /** No attempt on these terms costs more. */
   readonly ceilingNanoUsd: NanoUsd
 }
@@ -41,5 +43,5 @@ export function attemptTerms(input: {
   // A token is at least one byte of the body.
   const inputCeiling = Math.min(bodyBytes + TEMPLATE_TOKENS, replica.contextTokens * prompts)
   const ceilingNanoUsd = priceCeiling(billInput ? inputCeiling : 0, maxTokens, replica.price)
-  return { given, maxTokens, billInput, ceilingNanoUsd }
+  return { given, maxTokens, billInput, inputCeiling, ceilingNanoUsd }
 }

@@ -8,7 +8,7 @@ import type { Millis } from '../../core/base/time.ts'
 import type { Api } from '../../core/protocol/inference-request.ts'
 import type { AttemptEnd, AttemptError, AttemptHeader } from '../../core/protocol/link.ts'
 import { receiptIdOf } from '../../core/protocol/receipt.ts'
-import { decodeTokenChunks, type TokenChunk } from '../../core/protocol/token-chunk.ts'
+import type { TokenChunk } from '../../core/protocol/token-chunk.ts'
 import {
   recordBusy,
   recordDispatch,
@@ -23,6 +23,7 @@ import { sha256Hex } from '../../io/keys/identity.ts'
 import type { AttemptHandler, AttemptStream, NodeLink } from '../../io/link/node-link.ts'
 import type { KeyEntry } from './keyring.ts'
 import type { Reservation } from './meter.ts'
+import { readEnd, readError, readTokens, type Asked } from './node-word.ts'
 import type { DoneAttempt } from './receipt-desk.ts'
 
 /** What the owner of an attempt hears. After `ended` or `broke` nothing more comes. */
@@ -70,11 +71,13 @@ export class Attempt implements AttemptHandler {
   readonly #reservation: Reservation
   readonly #key: KeyEntry
   readonly #body: Buffer
+  readonly #asked: Asked
   readonly #vectors: Float32Array[] = []
   #stream: AttemptStream | null = null
 
   constructor(input: {
     header: AttemptHeader
+    asked: Asked
     body: Buffer
     replica: Replica
     link: NodeLink
@@ -92,6 +95,7 @@ export class Attempt implements AttemptHandler {
     this.#owner = input.owner
     this.#now = input.now
     this.#body = input.body
+    this.#asked = input.asked
     this.startedAt = this.#now()
     this.lastProgressAt = this.startedAt
     this.finishedAt = this.startedAt
@@ -188,11 +192,14 @@ export class Attempt implements AttemptHandler {
 
   tokens(payload: Uint8Array): void {
     if (this.over) return
-    const chunks = decodeTokenChunks(payload)
+    const given = { tokens: this.ids.length, characters: this.text.length }
+    const chunks = readTokens(payload, this.#asked, given)
     if (typeof chunks === 'string') {
-      this.abandon(`malformed tokens: ${chunks}`)
+      this.abandon(chunks)
       return
     }
+    // An empty frame is no sign of life.
+    if (chunks.length === 0) return
     this.#clock(chunks.length)
     for (const { id, text } of chunks) {
       this.ids.push(id)
@@ -203,21 +210,28 @@ export class Attempt implements AttemptHandler {
 
   vector(index: number, vector: Float32Array): void {
     if (this.over) return
+    const { vectors } = this.#asked
+    if (index >= vectors || this.#vectors.length >= vectors) {
+      this.abandon(`more embeddings than the ${vectors} that were asked for`)
+      return
+    }
     this.#clock(1)
     this.#vectors.push(vector)
     this.#owner.vector(this, index, vector)
   }
 
-  end(result: AttemptEnd): void {
+  end(said: AttemptEnd): void {
     if (this.over) return
-    this.result = result
+    const end = readEnd(said, this.#asked)
+    this.result = end
     recordSuccess(this.replica)
     this.#finish()
-    this.#owner.ended(this, result)
+    this.#owner.ended(this, end)
   }
 
-  error(error: AttemptError): void {
+  error(said: AttemptError): void {
     if (this.over) return
+    const error = readError(said)
     if (error.retryable) recordFailure(this.replica, error.message, this.startedAt, this.#now())
     this.#break({ kind: 'error', error, reason: error.message })
   }

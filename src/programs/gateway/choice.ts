@@ -19,6 +19,7 @@ import { Answer, afterReplay } from './answer.ts'
 import { Attempt, refusalOf, type AttemptFailure, type AttemptOwner } from './attempt.ts'
 import type { Dispatcher } from './dispatcher.ts'
 import type { KeyEntry } from './keyring.ts'
+import { askedOf } from './node-word.ts'
 import { Placement, type Place, type PlacementOwner } from './placement.ts'
 
 export type ChoiceOwner = {
@@ -144,9 +145,10 @@ export class Choice implements AttemptOwner, PlacementOwner {
     // A replayed answer is paid once: to the node that gives it whole.
     if (plan?.kind === 'replay') for (const attempt of this.attempts) this.#forgive(attempt)
     const { body, key } = this.#in
-    const header = this.#header(replica, plan)
+    const terms = this.#terms(replica, plan)
     const attempt = new Attempt({
-      header,
+      header: this.#header(replica, plan, terms),
+      asked: askedOf(this.#in.request, terms),
       body,
       replica,
       link,
@@ -215,9 +217,9 @@ export class Choice implements AttemptOwner, PlacementOwner {
     })
   }
 
-  #header(replica: Replica, plan: ResumePlan | null): AttemptHeader {
+  #header(replica: Replica, plan: ResumePlan | null, terms: AttemptTerms): AttemptHeader {
     const { request, requestId, body, key } = this.#in
-    const { billInput, maxTokens, given, ceilingNanoUsd } = this.#terms(replica, plan)
+    const { billInput, maxTokens, given, ceilingNanoUsd } = terms
     const tokenIds = plan?.kind === 'resume_ids' ? this.answer.ids : []
     return {
       attempt: this.#d.attemptIds.make({ keyTag: key.tag, ceilingNanoUsd }),
