@@ -52,10 +52,12 @@ export function connectUpstream({ upstream, apiKey }: UpstreamOptions) {
       },
     })
     try {
-      return await new Promise((resolve, reject) => {
-        request.once('response', resolve).once('error', reject)
+      const answer = await new Promise<http.IncomingMessage>((resolve, reject) => {
+        request.once('response', resolve).on('error', reject)
         request.end(body ?? undefined)
       })
+      // Whoever reads hears of an abort by itself; while nobody does, it must not end the process.
+      return answer.on('error', () => {})
     } catch (error) {
       call.signal.throwIfAborted()
       if (request.reusedSocket && !fresh) return send(url, call, true)
