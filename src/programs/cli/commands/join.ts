@@ -47,7 +47,10 @@ function joinSettings(gateways: readonly string[], flags: Flags, shell: Shell): 
     gateways: gateways.length > 0 ? gateways : undefined,
     models: models.length > 0 ? models : undefined,
   }
-  return roleSettings('node', nodeConfig, given, shell).settings
+  return roleSettings('node', nodeConfig, given, shell, {
+    gateways: 'the address',
+    models: '--model',
+  }).settings
 }
 
 /** A provider who names no model may mean a server that runs here already. */

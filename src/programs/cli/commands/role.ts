@@ -11,6 +11,7 @@ export function roleSettings<S extends z.ZodObject>(
   schema: S,
   flags: Flags,
   shell: Shell,
+  flagNames: Readonly<Record<string, string>> = {},
 ): { settings: z.output<S>; configFile: string } {
   const home = homeFolder(textOf(flags, 'home'), shell.env)
   const given = textOf(flags, 'config')
@@ -21,6 +22,7 @@ export function roleSettings<S extends z.ZodObject>(
     file: readConfigFile(configFile, role, given !== undefined),
     env: shell.env,
     flags: { ...flags, home },
+    flagNames,
   })
   return { settings, configFile }
 }

@@ -25,6 +25,8 @@ export type Sources = {
   readonly env: Readonly<Record<string, string | undefined>>
   /** By field name, as commander collects them; undefined: not given. */
   readonly flags: Readonly<Record<string, unknown>>
+  /** What the command line calls a field whose flag is not named for it. */
+  readonly flagNames?: Readonly<Record<string, string>>
 }
 
 /** Merges and checks. Throws Fault `invalid_settings` that names every wrong value and its source. */
@@ -87,9 +89,11 @@ class Problem {
 
 type Found = { value: unknown; origin: string; textual: boolean }
 
-function find(field: Field, { flags, env, file, fallback }: Sources): Found | null {
+function find(field: Field, sources: Sources): Found | null {
+  const { flags, flagNames = {}, env, file, fallback } = sources
+  const flag = flagNames[field.key] ?? field.flag
   if (flags[field.key] !== undefined)
-    return { value: flags[field.key], origin: `from ${field.flag}`, textual: true }
+    return { value: flags[field.key], origin: `from ${flag}`, textual: true }
   const set = field.env.find((name) => env[name] !== undefined && env[name] !== '')
   if (set !== undefined) return { value: env[set], origin: `from ${set}`, textual: true }
   if (file && file.values[field.key] !== undefined)
@@ -183,11 +187,23 @@ function issueText(
   const field = fields.find((one) => one.key === key)
   const path = issue.path.join('.')
   const origin = origins.get(key)
-  if (field && origin === undefined)
-    return `${path} is missing: give ${field.flag} or set ${field.env[0]}`
+  if (field && origin === undefined) {
+    const give = field.secret ? '' : `give ${field.flag} or `
+    return `${path} is missing: ${give}set ${field.env.at(-1)}`
+  }
   // A secret (a URL with a password) must not come back in an error message.
-  const got = field?.secret ? '' : `; got ${JSON.stringify(values[key])}`
+  const got = field?.secret ? '' : `; got ${JSON.stringify(valueAt(values, issue.path))}`
   return `${path} (${origin ?? 'settings'}): ${issue.message}${got}`
+}
+
+/** The wrong part itself, not the whole setting around it. */
+function valueAt(values: unknown, path: readonly PropertyKey[]): unknown {
+  let value = values
+  for (const key of path) {
+    if (typeof value !== 'object' || value === null) return value
+    value = Reflect.get(value, key)
+  }
+  return value
 }
 
 const invalid = (problems: readonly string[]): Fault =>

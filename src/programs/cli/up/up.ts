@@ -5,6 +5,7 @@
 import { join } from 'node:path'
 import { reasonOf } from '../../../core/base/refusal.ts'
 import { createLogger, type Logger } from '../../../io/telemetry/logger.ts'
+import { EXIT, Failure } from '../shell/failure.ts'
 import { makePrivateFolder } from '../shell/home.ts'
 import { readNetworkFile, writeNetworkFile, type NetworkFile } from '../shell/network-file.ts'
 import { aborted, type StopRequests } from '../shell/stop-requests.ts'
@@ -14,7 +15,7 @@ import type { FirstAccounts } from './first-accounts.ts'
 import { choosePort } from './free-port.ts'
 import { lockHome, type HomeLock } from './home-lock.ts'
 import { endLeftovers } from './leftovers.ts'
-import { startNetwork, type RunningProcesses } from './network.ts'
+import { startNetwork, type NetworkPlan, type RunningProcesses } from './network.ts'
 import { networkPlan } from './network-plan.ts'
 import type { UpConfig } from './up-config.ts'
 import { untilServing } from './until-serving.ts'
@@ -83,13 +84,8 @@ type Start = UpParts & {
 }
 
 async function start(parts: Start): Promise<{ over: Promise<void> }> {
-  const { config, home, said, lock, terminal, closers, stops } = parts
-  const earlier = readNetworkFile(home)
-  if (lock.leftovers.length > 0) said('ending what an earlier, killed start left behind')
-  await endLeftovers(lock.leftovers, LEFTOVER_GRACE_MS)
-  const port = await choosePort(config.port, earlier && Number(new URL(earlier.url).port))
-  if (earlier) writeNetworkFile(home, { ...earlier, ...NOTHING_RUNS })
-
+  const { config, home, said, terminal, stops, json } = parts
+  const { earlier, port } = await takeOver(parts)
   const enginesDir = config.enginesDir ?? join(home, 'engines')
   const [database] = await Promise.all([
     openDatabase(parts, earlier),
@@ -99,45 +95,66 @@ async function start(parts: Start): Promise<{ over: Promise<void> }> {
   const url = `http://127.0.0.1:${port}`
   const { apiKey, operatorKey, balanceNanoUsd } = database.accounts
   said(`starting the gateway on port ${port} and ${config.nodes} nodes`)
+  const plan = networkPlan({ ...parts, url, port, enginesDir, databaseUrl: database.url })
+  const processes = runProcesses(parts, plan, { url, apiKey, consoleUrl: null, operatorKey })
 
-  let isReady = false
-  let running: RunningProcesses = { gateway: { pid: null }, nodes: [], pids: [] }
-  const over = new AbortController()
-  const keys = { url, apiKey, consoleUrl: null, operatorKey }
-  const write = ({ gateway, nodes }: RunningProcesses) =>
-    writeNetworkFile(home, { ...keys, nodes, gateway, supervisor: { pid: process.pid } })
-  const network = startNetwork(
-    networkPlan({ ...parts, url, port, enginesDir, databaseUrl: database.url }),
-    {
-      changed: (now) => {
-        running = now
-        lock.noteChildren(now.pids)
-        // Scripts wait for this file: it appears when the network can be used.
-        if (isReady) write(now)
-      },
-      line: (text) => (parts.json ? terminal.err(`${text}\n`) : void terminal.out(`${text}\n`)),
-      say: said,
-      over: () => over.abort(),
-    },
-  )
-  closers.push(async () => {
-    await network.stop()
-    writeNetworkFile(home, { ...keys, ...NOTHING_RUNS })
-  })
-  stops.kill.addEventListener('abort', () => network.kill())
-
+  const { network, over } = processes
   const linked = await untilServing({ url, network, nodes: config.nodes, stop: stops.stop })
   const logs = join(home, 'logs')
   if (linked < config.nodes) said(`only ${linked} of ${config.nodes} nodes came up; see ${logs}`)
   else said(`ready; logs are in ${logs}`)
-  isReady = true
-  write(running)
+  processes.publish()
   await terminal.out(
-    parts.json
+    json
       ? `${JSON.stringify(readNetworkFile(home))}\n`
       : banner({ home, url, apiKey, nodes: linked, balanceNanoUsd }, terminal),
   )
-  return { over: aborted(over.signal) }
+  return { over }
+}
+
+/** Ends what an earlier, killed supervisor left, and finds the port. From here on nothing runs until it is published. */
+async function takeOver({ config, home, said, lock }: Start) {
+  const earlier = readNetworkFile(home)
+  if (lock.leftovers.length > 0) said('ending what an earlier, killed start left behind')
+  await endLeftovers(lock.leftovers, LEFTOVER_GRACE_MS)
+  const port = await choosePort(config.port, earlier && Number(new URL(earlier.url).port))
+  if (earlier) writeNetworkFile(home, { ...earlier, ...NOTHING_RUNS })
+  return { earlier, port }
+}
+
+/** Starts the gateway and the nodes. Scripts wait for network.json: `publish` writes it when the network can be used. */
+function runProcesses(
+  { home, lock, said, terminal, stops, closers, json }: Start,
+  plan: NetworkPlan,
+  about: Pick<NetworkFile, 'url' | 'apiKey' | 'consoleUrl' | 'operatorKey'>,
+) {
+  let published = false
+  let running: RunningProcesses = { gateway: { pid: null }, nodes: [], pids: [] }
+  const over = new AbortController()
+  const write = () => {
+    const { gateway, nodes } = running
+    writeNetworkFile(home, { ...about, nodes, gateway, supervisor: { pid: process.pid } })
+  }
+  const network = startNetwork(plan, {
+    changed: (now) => {
+      running = now
+      lock.noteChildren(now.pids)
+      if (published) write()
+    },
+    line: (text) => (json ? terminal.err(`${text}\n`) : void terminal.out(`${text}\n`)),
+    say: said,
+    over: () => over.abort(),
+  })
+  closers.push(async () => {
+    await network.stop()
+    writeNetworkFile(home, { ...about, ...NOTHING_RUNS })
+  })
+  stops.kill.addEventListener('abort', () => network.kill())
+  const publish = () => {
+    published = true
+    write()
+  }
+  return { network, over: aborted(over.signal), publish }
 }
 
 type Database = { readonly url: string; readonly accounts: FirstAccounts }
@@ -151,7 +168,11 @@ async function openDatabase(parts: Start, earlier: NetworkFile | null): Promise<
     import('../../../io/store/postgres-store.ts'),
     import('./first-accounts.ts'),
   ])
-  const store = await createPostgresStore({ url, logger, connections: 1 })
+  const store = await createPostgresStore({ url, logger, connections: 1 }).catch(
+    (error: unknown) => {
+      throw config.databaseUrl === undefined ? error : unusable(error)
+    },
+  )
   try {
     const accounts = await firstAccounts(store, earlier)
     said('the database is ready')
@@ -160,6 +181,12 @@ async function openDatabase(parts: Start, earlier: NetworkFile | null): Promise<
     await store.close()
   }
 }
+
+const unusable = (cause: unknown): Failure =>
+  new Failure(EXIT.failure, `the database of DATABASE_URL cannot be used: ${reasonOf(cause)}`, {
+    next: 'correct DATABASE_URL, or unset it to use the embedded PostgreSQL',
+    cause,
+  })
 
 async function embedded({ home, said, closers, stops }: Start, logger: Logger): Promise<string> {
   const { startEmbeddedPostgres } = await import('../../../io/store/embedded-postgres.ts')
