@@ -68,8 +68,8 @@ export function decodeTokenChunks(payload: Uint8Array): TokenChunk[] | string {
         return `token at byte ${at} ends at ${end}, payload at ${payload.length}`
       chunks.push({
         id: view.getUint32(at),
-        text: decoder.decode(payload.subarray(text, logprob)),
-        logprob: decoder.decode(payload.subarray(logprob, end)),
+        text: decodeText(payload, text, logprob),
+        logprob: logprob === end ? '' : decoder.decode(payload.subarray(logprob, end)),
       })
       at = end
     }
@@ -77,4 +77,18 @@ export function decodeTokenChunks(payload: Uint8Array): TokenChunk[] | string {
     return `token at byte ${at} is not valid UTF-8`
   }
   return chunks
+}
+
+/** Most tokens are a few ASCII characters, which cost less to put together here than to hand to the decoder. */
+const MAX_SHORT_TEXT_BYTES = 12
+
+function decodeText(payload: Uint8Array, from: number, to: number): string {
+  if (to - from > MAX_SHORT_TEXT_BYTES) return decoder.decode(payload.subarray(from, to))
+  let text = ''
+  for (let at = from; at < to; at++) {
+    const byte = payload[at] ?? 0
+    if (byte >= 0x80) return decoder.decode(payload.subarray(from, to))
+    text += String.fromCharCode(byte)
+  }
+  return text
 }
