@@ -166,13 +166,11 @@ export class Attempt implements AttemptHandler {
       inputTokens,
       billedInputTokens: billed,
       outputTokens: this.ids.length,
-      hashes: () => ({
-        requestHash: sha256Hex(this.#body),
-        outputHash: sha256Hex(
-          api === 'embedding' ? bytesOfVectors(this.#vectors) : bytesOfIds(this.ids),
-        ),
-        textHash: sha256Hex(this.text),
-      }),
+      requestHash: sha256Hex(this.#body),
+      outputHash: sha256Hex(
+        api === 'embedding' ? bytesOfVectors(this.#vectors) : bytesOfIds(this.ids),
+      ),
+      textHash: sha256Hex(this.text),
     }
   }
 

@@ -50,8 +50,10 @@ export type DoneAttempt = {
   readonly inputTokens: number
   readonly billedInputTokens: number
   readonly outputTokens: number
-  /** Hex hashes of what the gateway saw, worked out only when a receipt is there to compare. */
-  readonly hashes: () => { requestHash: string; outputHash: string; textHash: string }
+  /** Hex hashes of what the gateway saw: thousands wait for a receipt, and must not keep their answers alive. */
+  readonly requestHash: string
+  readonly outputHash: string
+  readonly textHash: string
 }
 
 export type ReceiptDesk = {
@@ -319,7 +321,6 @@ function parseReceipt(text: string): Receipt | null {
 
 /** Null when the receipt says what the gateway saw, else the first difference. */
 function disagreement(receipt: Receipt, done: DoneAttempt): string | null {
-  const seen = done.hashes()
   const said: [string, string | number | bigint, string | number | bigint][] = [
     ['id', receipt.id, receiptIdOf(done.attempt)],
     ['node', receipt.node, done.node],
@@ -329,9 +330,9 @@ function disagreement(receipt: Receipt, done: DoneAttempt): string | null {
     ['input price', BigInt(receipt.inputNanoUsdPerMTok), done.price.inputNanoUsdPerMTok],
     ['output price', BigInt(receipt.outputNanoUsdPerMTok), done.price.outputNanoUsdPerMTok],
     ['output tokens', receipt.outputTokens, done.outputTokens],
-    ['request hash', receipt.requestHash, seen.requestHash],
-    ['output hash', receipt.outputHash, seen.outputHash],
-    ['text hash', receipt.textHash, seen.textHash],
+    ['request hash', receipt.requestHash, done.requestHash],
+    ['output hash', receipt.outputHash, done.outputHash],
+    ['text hash', receipt.textHash, done.textHash],
   ]
   for (const [what, theirs, ours] of said) {
     if (theirs !== ours) return `${what}: the node says ${theirs}, the gateway saw ${ours}`
