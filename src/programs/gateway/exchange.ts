@@ -116,10 +116,10 @@ export class Exchange implements ChoiceOwner {
   #show(choice: Choice, chunks: readonly TokenChunk[]): void {
     const events = this.#eventsOf(choice)
     // One event per token keeps ids and logprobs aligned; tokens whose text is held back have none of their own.
-    for (const chunk of chunks) {
-      if (chunk.text !== '' || chunk.logprob !== '')
-        this.#sse.push(events.text(chunk.text, chunk.logprob, idsOf([chunk])))
-      else if (this.#admitted.tokenIds) this.#sse.push(events.text('', '', idsOf([chunk])))
+    const { tokenIds } = this.#admitted
+    for (const { id, text, logprob } of chunks) {
+      if (text !== '' || logprob !== '' || tokenIds)
+        this.#sse.push(events.text(text, logprob, tokenIds ? knownIds([id]) : NO_IDS))
     }
   }
 
@@ -231,7 +231,7 @@ export class Exchange implements ChoiceOwner {
   }
 }
 
-const idsOf = (chunks: readonly TokenChunk[]): number[] =>
-  chunks.map(({ id }) => id).filter((id) => id !== NO_TOKEN_ID)
+const NO_IDS: readonly number[] = []
+const knownIds = (ids: readonly number[]): number[] => ids.filter((id) => id !== NO_TOKEN_ID)
 
 const billJson = (bill: Bill): string => `,"baseload":${bill.json}`
