@@ -27,7 +27,7 @@ const CONNECTS = 3
 
 /** `url`: http, https, ws or wss. Throws only for an address that is none, and when aborted. */
 export async function lookAtGateway(url: string, signal: AbortSignal): Promise<GatewayLook> {
-  const base = URL.parse(url)
+  const base = URL.canParse(url) ? new URL(url) : null
   if (!base || !/^(https?|wss?):$/.test(base.protocol))
     throw new Fault(
       'gateway_address',

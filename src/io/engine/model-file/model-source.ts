@@ -36,7 +36,7 @@ export const shown = (url: URL): string => url.origin + url.pathname
 function read(text: string, env: SourceEnv): ModelSource {
   if (text.startsWith('hf:')) return readHuggingFace(text, env)
   if (!/^[a-z][a-z0-9+.-]*:\/\//i.test(text)) return { kind: 'path', path: resolve(text) }
-  const url = URL.parse(text)
+  const url = URL.canParse(text) ? new URL(text) : null
   if (!url || (url.protocol !== 'https:' && url.protocol !== 'http:'))
     throw wrong(text, 'is no https address')
   if (url.username !== '' || url.password !== '')

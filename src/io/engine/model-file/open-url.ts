@@ -37,7 +37,7 @@ export async function openUrl({ url, token, headers, signal }: Get): Promise<Ope
     if (!REDIRECTS.has(answer.statusCode ?? 0) || location === undefined)
       return { answer, toldSha256 }
     answer.destroy()
-    const target = URL.parse(location, next.href)
+    const target = URL.canParse(location, next.href) ? new URL(location, next.href) : null
     if (!target) throw new Fault('model_redirect', `${shown(next)} redirects to nowhere`)
     checkRedirect(url, target)
     next = target

@@ -4,6 +4,7 @@
  */
 import http from 'node:http'
 import https from 'node:https'
+import type { Socket } from 'node:net'
 import { Fault, reasonOf } from '../../../core/base/refusal.ts'
 
 export type UpstreamOptions = {
@@ -51,13 +52,14 @@ export function connectUpstream({ upstream, apiKey }: UpstreamOptions) {
         ...call.headers,
       },
     })
+    request.once('socket', forgiveErrors)
     try {
       const answer = await new Promise<http.IncomingMessage>((resolve, reject) => {
         request.once('response', resolve).on('error', reject)
         request.end(body ?? undefined)
       })
       // Whoever reads hears of an abort by itself; while nobody does, it must not end the process.
-      return answer.on('error', () => {})
+      return answer.on('error', ignore)
     } catch (error) {
       call.signal.throwIfAborted()
       if (request.reusedSocket && !fresh) return send(url, call, true)
@@ -139,13 +141,24 @@ export async function within<T>(
 }
 
 function parseBase(upstream: string): URL {
-  const base = URL.parse(upstream.replace(/\/+$/, ''))
+  const address = upstream.replace(/\/+$/, '')
+  const base = URL.canParse(address) ? new URL(address) : null
   if (!base || !/^https?:$/.test(base.protocol) || base.search !== '' || base.username !== '')
     throw new Fault(
       'upstream_address',
       'the upstream must be an http or https address such as http://127.0.0.1:8000/v1, without a query or password',
     )
   return base
+}
+
+const ignore = (): void => {}
+
+/**
+ * Between an answer's end and its return to the agent a socket has no listener of Node's own, and an abort at
+ * that moment would end the process. Sockets are used again: one listener each.
+ */
+function forgiveErrors(socket: Socket): void {
+  if (!socket.listeners('error').includes(ignore)) socket.on('error', ignore)
 }
 
 const unreachable = (base: URL, error: unknown): Fault =>
