@@ -1,6 +1,6 @@
 /** What a choice has given so far, over all its attempts: the log from which another node can go on. */
 import type { TokenChunk } from '../../core/protocol/token-chunk.ts'
-import type { Replay } from '../../core/routing/replay.ts'
+import { Replay } from '../../core/routing/replay.ts'
 
 export class Answer {
   readonly ids: number[] = []
@@ -8,13 +8,32 @@ export class Answer {
   /** Logprob entries as JSON, where asked for. */
   readonly logprobs: string[] = []
   text = ''
+  #replay: Replay | null = null
 
-  add(chunks: readonly TokenChunk[]): void {
-    for (const { id, text, logprob } of chunks) {
+  /** Adds what an attempt gave and returns what of it is new to the tenant; null when a replay gives something else. */
+  add(chunks: readonly TokenChunk[], attemptIds: readonly number[]): readonly TokenChunk[] | null {
+    const fresh = this.#replay ? this.#repeated(this.#replay, chunks, attemptIds) : chunks
+    for (const { id, text, logprob } of fresh ?? []) {
       this.ids.push(id)
       this.text += text
       if (logprob !== '') this.logprobs.push(logprob)
     }
+    return fresh
+  }
+
+  /** The next attempt gives all of it again, from the start, or does not. */
+  expectReplay(expected: boolean): void {
+    this.#replay = expected ? new Replay(this.text) : null
+  }
+
+  /** A replay is expected, and has not come to its end. */
+  get replaying(): boolean {
+    return this.#replay !== null
+  }
+
+  /** What the tenant has already has not all come again. */
+  get behind(): boolean {
+    return this.#replay !== null && !this.#replay.caughtUp
   }
 
   /** Begins again, when nothing of it was shown. */
@@ -30,10 +49,24 @@ export class Answer {
     for (let index = 0; index < count; index++) if (!this.vectors[index]) return false
     return this.vectors.length === count
   }
+
+  /** Once it has caught up, the answer consists of the replay's own tokens. */
+  #repeated(
+    replay: Replay,
+    chunks: readonly TokenChunk[],
+    attemptIds: readonly number[],
+  ): TokenChunk[] | null {
+    const fresh = afterReplay(replay, chunks)
+    if (fresh === null || !replay.caughtUp) return fresh
+    this.#replay = null
+    this.ids.length = 0
+    for (const id of attemptIds.slice(0, attemptIds.length - fresh.length)) this.ids.push(id)
+    return fresh
+  }
 }
 
 /** The part of replayed chunks that the tenant does not have yet; null when they differ from what it has. */
-export function afterReplay(replay: Replay, chunks: readonly TokenChunk[]): TokenChunk[] | null {
+function afterReplay(replay: Replay, chunks: readonly TokenChunk[]): TokenChunk[] | null {
   const fresh: TokenChunk[] = []
   for (const chunk of chunks) {
     const before = replay.caughtUp

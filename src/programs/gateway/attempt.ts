@@ -47,6 +47,8 @@ export class Attempt implements AttemptHandler {
   readonly replica: Replica
   readonly link: NodeLink
   readonly header: AttemptHeader
+  /** Tokens that the fair queue has charged the tenant for already. */
+  readonly charged: number
   readonly startedAt: Millis
   readonly ids: number[] = []
   text = ''
@@ -61,8 +63,8 @@ export class Attempt implements AttemptHandler {
   finishedAt: Millis
   /** Nothing of it reached the tenant: it is neither charged nor paid. */
   forgiven = false
-  /** Its pay has been decided without an END of its own. */
-  witnessed = false
+  /** It was handed to the receipt desk, to be paid. */
+  settled = false
   /** A ping that asks whether the node still lives is under way. */
   doubted = false
 
@@ -73,6 +75,8 @@ export class Attempt implements AttemptHandler {
   readonly #body: Buffer
   readonly #asked: Asked
   readonly #vectors: Float32Array[] = []
+  /** Bytes received that the tenant has not taken yet. */
+  #untakenBytes = 0
   #stream: AttemptStream | null = null
 
   constructor(input: {
@@ -83,6 +87,7 @@ export class Attempt implements AttemptHandler {
     link: NodeLink
     key: KeyEntry
     reservation: Reservation
+    charged: number
     owner: AttemptOwner
     now: () => Millis
   }) {
@@ -96,6 +101,7 @@ export class Attempt implements AttemptHandler {
     this.#now = input.now
     this.#body = input.body
     this.#asked = input.asked
+    this.charged = input.charged
     this.startedAt = this.#now()
     this.lastProgressAt = this.startedAt
     this.finishedAt = this.startedAt
@@ -104,6 +110,11 @@ export class Attempt implements AttemptHandler {
 
   get over(): boolean {
     return this.state === 'over'
+  }
+
+  /** Its silence may be ours: the tenant is slow to take what came, so the node may be out of credit. */
+  get awaitsTenant(): boolean {
+    return this.#untakenBytes > 0
   }
 
   get receipt(): string {
@@ -139,7 +150,15 @@ export class Attempt implements AttemptHandler {
   }
 
   grant(bytes: number): void {
+    this.#untakenBytes -= bytes
     if (!this.over) this.#stream?.grant(bytes)
+  }
+
+  /** Its END was no end of the answer: it counts as broken. */
+  disown(reason: string): AttemptFailure {
+    this.result = null
+    this.failure = { kind: 'lost', reason }
+    return this.failure
   }
 
   /** Gives the money back that was set aside: nothing of this attempt reached the tenant. */
@@ -198,6 +217,7 @@ export class Attempt implements AttemptHandler {
     }
     // An empty frame is no sign of life.
     if (chunks.length === 0) return
+    this.#untakenBytes += payload.length
     this.#clock(chunks.length)
     for (const { id, text } of chunks) {
       this.ids.push(id)
@@ -213,6 +233,7 @@ export class Attempt implements AttemptHandler {
       this.abandon(`more embeddings than the ${vectors} that were asked for`)
       return
     }
+    this.#untakenBytes += vector.byteLength
     this.#clock(1)
     this.#vectors.push(vector)
     this.#owner.vector(this, index, vector)

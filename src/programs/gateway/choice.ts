@@ -11,20 +11,21 @@ import { MINUTE, type Millis } from '../../core/base/time.ts'
 import type { InferenceRequest } from '../../core/protocol/inference-request.ts'
 import type { AttemptEnd, AttemptHeader } from '../../core/protocol/link.ts'
 import { NO_TOKEN_ID, type TokenChunk } from '../../core/protocol/token-chunk.ts'
-import { Replay } from '../../core/routing/replay.ts'
 import type { Replica } from '../../core/routing/replica.ts'
 import { planResume, type ResumePlan } from '../../core/routing/resume.ts'
 import { attemptTerms, maxTokensOf, type AttemptTerms } from './attempt-terms.ts'
-import { Answer, afterReplay } from './answer.ts'
+import { Answer } from './answer.ts'
 import { Attempt, refusalOf, type AttemptFailure, type AttemptOwner } from './attempt.ts'
 import type { Dispatcher } from './dispatcher.ts'
 import type { KeyEntry } from './keyring.ts'
 import { askedOf } from './node-word.ts'
-import { Placement, type Place, type PlacementOwner } from './placement.ts'
+import { Placement, type Place, type PlacementOwner, type Wanted } from './placement.ts'
+import { Tab } from './tab.ts'
 
 export type ChoiceOwner = {
   /** Chunks for the tenant; `attempt` gets `bytes` of credit back when the tenant has taken them. */
   chunks(choice: Choice, chunks: readonly TokenChunk[], bytes: number, attempt: Attempt): void
+  /** To be followed by `settle` when the tenant gets it, now or once all choices are there. */
   finished(choice: Choice): void
   failed(choice: Choice, refusal: Refusal): void
 }
@@ -46,7 +47,6 @@ const MAX_ANSWER_MS = 10 * MINUTE
 export class Choice implements AttemptOwner, PlacementOwner {
   readonly index: number
   readonly seed: number
-  readonly attempts: Attempt[] = []
   readonly answer = new Answer()
   finish: 'stop' | 'length' = 'stop'
   inputTokens = 0
@@ -54,6 +54,7 @@ export class Choice implements AttemptOwner, PlacementOwner {
 
   readonly #d: Dispatcher
   readonly #in: ChoiceInput
+  readonly #tab: Tab
   readonly #streamed: boolean
   /** Structured output is shown only when whole, so that it can restart unseen. */
   readonly #held: boolean
@@ -65,7 +66,6 @@ export class Choice implements AttemptOwner, PlacementOwner {
   #hedgeTimer: NodeJS.Timeout | null = null
   /** Links and nodes not to be asked again. */
   readonly #tried = new Set<string>()
-  #replay: Replay | null = null
   #deadline: Millis | null = null
 
   constructor(dispatcher: Dispatcher, input: ChoiceInput) {
@@ -73,34 +73,44 @@ export class Choice implements AttemptOwner, PlacementOwner {
     this.#in = input
     this.index = input.index
     this.seed = input.seed
-    const { request } = input
+    const { request, requestId } = input
+    this.#tab = new Tab(dispatcher.desk, { api: request.api, requestId })
     this.#streamed = request.api !== 'embedding' && request.stream
     this.#held = request.api !== 'embedding' && request.sampling.format.type !== 'text'
   }
 
+  get attempts(): readonly Attempt[] {
+    return this.#tab.attempts
+  }
+
   /** Where it ran last: tells the model that answered. */
   get replica(): Replica | null {
-    return this.attempts.at(-1)?.replica ?? null
+    const counts = this.attempts.findLast(({ forgiven }) => !forgiven)
+    return (counts ?? this.attempts.at(-1))?.replica ?? null
   }
 
   /** Attempts that gave the tenant something. */
   get paying(): Attempt[] {
-    return this.attempts.filter(
-      ({ result, ids, forgiven }) => !forgiven && (result !== null || ids.length > 0),
-    )
+    return this.#tab.paying
   }
 
   start(): void {
     this.#place(null)
   }
 
+  /** What it gave is the tenant's now, and is paid. */
+  settle(): void {
+    this.#tab.settle(this.inputTokens)
+  }
+
   /** The tenant went away. What was given until now is owed. */
   cancel(): void {
-    if (this.over) return
-    this.#close()
-    this.#drop(this.#rival)
-    if (this.#live) this.#live.cancel()
-    else this.#settleLost(true)
+    if (!this.over) {
+      this.#close()
+      this.#drop(this.#rival)
+      this.#live?.cancel()
+    }
+    if (!this.#live) this.settle()
   }
 
   /** The whole request failed: nothing of this choice is charged. */
@@ -108,30 +118,25 @@ export class Choice implements AttemptOwner, PlacementOwner {
     this.#close()
     this.#drop(this.#rival)
     this.#drop(this.#live)
-    for (const attempt of this.attempts) this.#forgive(attempt)
+    this.#tab.forgiveAll()
   }
 
   #place(plans: readonly ResumePlan[] | null): void {
-    const { request, key, affinity } = this.#in
     const { resumeTimeoutMs, vacancyTimeoutMs } = this.#d.config
-    this.#placement = new Placement(
-      this.#d,
-      {
-        request,
-        key,
-        affinity,
-        plans,
-        began: this.replica?.model ?? null,
-        exclude: this.#tried,
-        ceiling: (replica, plan) => this.#terms(replica, plan).ceilingNanoUsd,
-        vacancyMs: this.answer.ids.length > 0 ? resumeTimeoutMs : vacancyTimeoutMs,
-      },
-      this,
-    )
+    const vacancyMs = this.answer.ids.length > 0 ? resumeTimeoutMs : vacancyTimeoutMs
+    const began = this.replica?.model ?? null
+    const wanted = this.#wanted({ plans, began, exclude: this.#tried, vacancyMs })
+    this.#placement = new Placement(this.#d, wanted, this)
     this.#placement.seek()
   }
 
-  placed({ replica, plan, reservation }: Place): void {
+  #wanted(more: Pick<Wanted, 'plans' | 'began' | 'exclude' | 'vacancyMs'>): Wanted {
+    const { request, key, affinity } = this.#in
+    const ceiling: Wanted['ceiling'] = (replica, plan) => this.#terms(replica, plan).ceilingNanoUsd
+    return { request, key, affinity, ceiling, ...more }
+  }
+
+  placed({ replica, plan, reservation, charged }: Place): void {
     const link = this.#d.linkOf(replica)
     if (!link) {
       // It vanished while the ledger was asked.
@@ -139,11 +144,9 @@ export class Choice implements AttemptOwner, PlacementOwner {
       this.#place(plan ? [plan] : null)
       return
     }
-    this.#replay = plan?.kind === 'replay' ? new Replay(this.answer.text) : null
+    this.answer.expectReplay(plan?.kind === 'replay')
     if (plan) this.#d.resumed()
     if (plan?.kind === 'restart') this.#startOver()
-    // A replayed answer is paid once: to the node that gives it whole.
-    if (plan?.kind === 'replay') for (const attempt of this.attempts) this.#forgive(attempt)
     const { body, key } = this.#in
     const terms = this.#terms(replica, plan)
     const attempt = new Attempt({
@@ -154,10 +157,11 @@ export class Choice implements AttemptOwner, PlacementOwner {
       link,
       key,
       reservation,
+      charged,
       owner: this,
       now: this.#d.now,
     })
-    this.attempts.push(attempt)
+    this.#tab.attempts.push(attempt)
     if (this.#live) this.#rival = attempt
     else this.#live = attempt
     this.#d.watch.add(attempt)
@@ -169,7 +173,10 @@ export class Choice implements AttemptOwner, PlacementOwner {
   refused(refusal: Refusal): void {
     if (this.over) return
     this.#close()
-    this.#settleLost(this.#streamed && !this.#held && this.answer.ids.length > 0)
+    this.#drop(this.#rival)
+    this.#drop(this.#live)
+    if (this.#shown) this.settle()
+    else this.#tab.forgiveAll()
     this.#in.owner.failed(this, refusal)
   }
 
@@ -179,29 +186,22 @@ export class Choice implements AttemptOwner, PlacementOwner {
     const delayMs = this.#d.hedges.delayMs(model)
     if (delayMs === null) return
     this.#hedgeTimer = setTimeout(() => {
-      if (
-        this.over ||
-        this.#live !== attempt ||
-        attempt.firstTokenAt !== null ||
-        !this.#d.hedges.spend(model)
-      )
-        return
-      const { request, key, affinity } = this.#in
+      if (!this.#wantsHedge(attempt) || !this.#d.hedges.spend(model)) return
       const exclude = new Set([...this.#tried, attempt.link.link])
-      const ceiling = (replica: Replica) => this.#terms(replica, null).ceilingNanoUsd
-      const wanted = { request, key, affinity, plans: null, began: null, exclude, vacancyMs: 0 }
-      // A refusal of the hedge is no refusal of the request.
-      const placement = new Placement(
-        this.#d,
-        { ...wanted, ceiling },
-        {
-          placed: (place) => this.placed(place),
-          refused: () => {},
-        },
-      )
-      this.#placement = placement
-      placement.seekNow()
+      new Placement(this.#d, this.#wanted({ plans: null, began: null, exclude, vacancyMs: 0 }), {
+        // The ledger may have been asked meanwhile, and the token may have come.
+        placed: (place) =>
+          this.#wantsHedge(attempt) ? this.placed(place) : place.reservation.close(),
+        // A refusal of the hedge is no refusal of the request.
+        refused: () => {},
+      }).seekNow()
     }, delayMs)
+  }
+
+  #wantsHedge(attempt: Attempt): boolean {
+    return (
+      !this.over && this.#live === attempt && this.#rival === null && attempt.firstTokenAt === null
+    )
   }
 
   #terms(replica: Replica, plan: ResumePlan | null): AttemptTerms {
@@ -246,12 +246,14 @@ export class Choice implements AttemptOwner, PlacementOwner {
     if (this.answer.ids.length === 0 && attempt.firstTokenAt !== null) {
       this.#d.hedges.firstToken(attempt.replica.model, attempt.firstTokenAt - attempt.startedAt)
     }
-    const fresh = this.#replay ? afterReplay(this.#replay, chunks) : chunks
+    const { replaying } = this.answer
+    const fresh = this.answer.add(chunks, attempt.ids)
     if (fresh === null) {
       attempt.abandon('the answer came out differently the second time')
       return
     }
-    this.answer.add(fresh)
+    // A replayed answer is paid once: to the node that gives it whole, as soon as it has caught up.
+    if (replaying && !this.answer.replaying) this.#tab.forgiveAll(attempt)
     if (this.#held || fresh.length === 0) attempt.grant(bytes)
     else this.#in.owner.chunks(this, fresh, bytes, attempt)
   }
@@ -261,9 +263,7 @@ export class Choice implements AttemptOwner, PlacementOwner {
     const loser = attempt === this.#rival ? this.#live : this.#rival
     this.#live = attempt
     this.#rival = null
-    if (loser === null) return
     this.#drop(loser)
-    this.#forgive(loser)
   }
 
   vector(attempt: Attempt, index: number, vector: Float32Array): void {
@@ -273,24 +273,38 @@ export class Choice implements AttemptOwner, PlacementOwner {
 
   ended(attempt: Attempt, end: AttemptEnd): void {
     if (this.#rival) this.#won(attempt)
+    const missing = this.over ? null : this.#missing(end)
+    if (missing !== null || this.answer.behind) {
+      this.broke(attempt, attempt.disown(missing ?? 'the tenant left'))
+      return
+    }
     this.#leave(attempt)
-    const { request, requestId } = this.#in
     this.inputTokens = end.inputTokens
-    this.#d.desk.expect(attempt.done(request.api, requestId, end.inputTokens))
-    this.#settleLost(true)
-    if (this.over) return
-    if (end.finish === 'cancelled') this.#goOn('the node cancelled the attempt')
-    else if (request.api === 'embedding' && !this.answer.hasVectors(request.input.length))
-      this.#goOn('the node left out some of the embeddings')
-    else this.#finish(end.finish)
+    if (this.over) this.settle()
+    else this.#finish(end.finish === 'length' ? 'length' : 'stop')
+  }
+
+  /** Why an END is no end of the answer. */
+  #missing({ finish }: AttemptEnd): string | null {
+    const { request } = this.#in
+    if (finish === 'cancelled') return 'the node cancelled the attempt'
+    if (this.answer.behind) return 'the answer came out shorter the second time'
+    if (request.api !== 'embedding' || this.answer.hasVectors(request.input.length)) return null
+    return 'the node left out some of the embeddings'
+  }
+
+  /** Some of it has reached the tenant. */
+  get #shown(): boolean {
+    return this.#streamed && !this.#held && this.answer.ids.length > 0
   }
 
   broke(attempt: Attempt, failure: AttemptFailure): void {
     this.#leave(attempt)
-    if (attempt.ids.length === 0) attempt.refund()
-    else this.#d.desk.hold(attempt.id)
+    // What never reached us, or came a second time, is not paid, whatever receipt follows.
+    if (attempt.ids.length === 0 || this.answer.behind) this.#tab.forgive(attempt)
+    else this.#tab.hold()
     if (this.over) {
-      this.#settleLost(true)
+      this.settle()
       return
     }
     if (failure.kind === 'error' && !failure.error.retryable) {
@@ -311,17 +325,16 @@ export class Choice implements AttemptOwner, PlacementOwner {
       this.#live = this.#rival
       this.#rival = null
     } else if (attempt === this.#rival) this.#rival = null
+    this.#d.room.charge(this.#in.key.account.id, attempt.ids.length - attempt.charged)
     this.#d.attemptOver(attempt)
   }
 
   #goOn(reason: string): void {
     const plans = this.#planNext(reason)
     if (isRefusal(plans)) this.refused(plans)
-    else if ('kind' in plans) {
-      // Only its END was lost: all that was asked for had come.
-      this.#settleLost(true)
-      this.#finish('length')
-    } else this.#place(plans)
+    // Only its END was lost: all that was asked for had come.
+    else if ('kind' in plans) this.#finish('length')
+    else this.#place(plans)
   }
 
   #planNext(reason: string): ReturnType<typeof planResume> {
@@ -336,7 +349,7 @@ export class Choice implements AttemptOwner, PlacementOwner {
       preference: request.provider.resume,
       structured: this.#held,
       sampled: request.api !== 'embedding' && request.sampling.temperature > 0,
-      shown: this.#streamed && !this.#held && this.answer.ids.length > 0,
+      shown: this.#shown,
       tokens: this.answer.ids.length,
       idsKnown: !this.answer.ids.includes(NO_TOKEN_ID),
       maxTokens: maxTokensOf(request),
@@ -351,39 +364,23 @@ export class Choice implements AttemptOwner, PlacementOwner {
 
   /** Nothing was shown: what came until now is thrown away, and nobody is charged for it. */
   #startOver(): void {
-    for (const attempt of this.attempts) this.#forgive(attempt)
+    this.#tab.forgiveAll()
     this.answer.clear()
   }
 
-  /** Nodes that vanished are paid for what they gave the tenant. */
-  #settleLost(delivered: boolean): void {
-    const { request, requestId } = this.#in
-    for (const attempt of this.attempts) {
-      const undecided =
-        attempt.over && attempt.result === null && !attempt.forgiven && !attempt.witnessed
-      if (!undecided || attempt.ids.length === 0) continue
-      attempt.witnessed = true
-      if (delivered) this.#d.desk.witness(attempt.done(request.api, requestId, this.inputTokens))
-      else this.#forgive(attempt)
-    }
-  }
-
-  #forgive(attempt: Attempt): void {
-    attempt.forgiven = true
-    attempt.refund()
-    this.#d.desk.forgive(attempt.id)
-  }
-
+  /** Ends it from here: its work is neither charged nor paid. */
   #drop(attempt: Attempt | null): void {
     if (!attempt || attempt.over) return
     attempt.drop()
     this.#leave(attempt)
+    this.#tab.forgive(attempt)
   }
 
   #finish(finish: 'stop' | 'length'): void {
     this.#close()
     this.finish = finish
     this.#in.owner.finished(this)
+    this.#tab.hold()
   }
 
   #close(): void {

@@ -51,6 +51,7 @@ export class EmbeddingExchange implements ChoiceOwner {
       ...this.#admitted.headers,
       ...billHeaders(bill),
     })
+    choice.settle()
     this.#admitted.over({ refusal: null, bill, model, firstTokenAt: null })
   }
 

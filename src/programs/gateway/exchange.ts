@@ -91,6 +91,7 @@ export class Exchange implements ChoiceOwner {
     const bill = last ? this.#bill() : null
     const extra = bill && !this.#request.includeUsage ? billJson(bill) : ''
     this.#sse.push(this.#eventsOf(choice).finish(choice.finish, extra))
+    choice.settle()
     if (bill) this.#endStream(bill)
   }
 
@@ -181,6 +182,7 @@ export class Exchange implements ChoiceOwner {
     }))
     const body = wholeResponse(this.#headOf(), choices, bill.usage, billJson(bill))
     sendJson(this.#response, 200, body, { ...this.#admitted.headers, ...billHeaders(bill) })
+    for (const choice of this.#choices) choice.settle()
     this.#close(bill)
   }
 

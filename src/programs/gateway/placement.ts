@@ -6,7 +6,7 @@ import type { NanoUsd } from '../../core/base/money.ts'
 import { isRefusal, refuse, type Refusal } from '../../core/base/refusal.ts'
 import type { Millis } from '../../core/base/time.ts'
 import type { InferenceRequest } from '../../core/protocol/inference-request.ts'
-import { chooseReplica, type Full } from '../../core/routing/choose.ts'
+import { chooseReplica, type Chosen, type Full } from '../../core/routing/choose.ts'
 import { needsOf } from '../../core/routing/needs.ts'
 import type { Replica } from '../../core/routing/replica.ts'
 import { chooseForPlans, type ResumePlan } from '../../core/routing/resume.ts'
@@ -33,6 +33,8 @@ export type Place = {
   readonly replica: Replica
   readonly plan: ResumePlan | null
   readonly reservation: Reservation
+  /** Tokens that the fair queue has charged the tenant for. */
+  readonly charged: number
 }
 
 export type PlacementOwner = {
@@ -55,6 +57,7 @@ export class Placement {
   readonly #owner: PlacementOwner
   #leaveRoom: (() => void) | null = null
   #waitingSince: Millis | null = null
+  #charged = 0
   #over = false
 
   constructor(dispatcher: Dispatcher, wanted: Wanted, owner: PlacementOwner) {
@@ -83,7 +86,7 @@ export class Placement {
   }
 
   #choose(): Next | Full | Refusal {
-    const { request, affinity, plans, began, exclude } = this.#wanted
+    const { request, affinity, plans, exclude } = this.#wanted
     const common = {
       table: this.#d.table,
       needs: needsOf(request),
@@ -95,15 +98,30 @@ export class Placement {
       now: this.#d.now(),
       random: this.#d.random,
     }
-    if (plans && began !== null) return chooseForPlans({ ...common, model: began }, plans)
     let first: Full | Refusal | null = null
-    for (const model of request.models) {
-      const answer = chooseReplica({ ...common, model, digest: null, engineFamily: null })
-      if ('chosen' in answer) return { chosen: answer.chosen, plan: null }
+    for (const model of this.#models()) {
+      const answer = plans
+        ? chooseForPlans({ ...common, model }, plans)
+        : withoutPlan(chooseReplica({ ...common, model, digest: null, engineFamily: null }))
+      if ('chosen' in answer) return answer
       // Somebody who is only busy beats any refusal; else the first model's answer is the one to give.
       if (first === null || (isRefusal(first) && !isRefusal(answer))) first = answer
     }
     return first ?? refuse('model_not_found', 'The request names no model.', { param: 'model' })
+  }
+
+  /** What has begun goes on with its own model; what starts over may go to a fallback as well. */
+  #models(): readonly string[] {
+    const { request, plans, began } = this.#wanted
+    const startsOver = plans === null || plans.every(({ kind }) => kind === 'restart')
+    return startsOver || began === null ? request.models : [began]
+  }
+
+  /** The tenant allows one node and no other, and that one failed: nothing will come of waiting. */
+  get #pinned(): boolean {
+    const { request, exclude } = this.#wanted
+    const { allowFallbacks, order } = request.provider
+    return !allowFallbacks && order.length === 0 && exclude.size > 0
   }
 
   #hasWaited(ms: number): boolean {
@@ -118,7 +136,7 @@ export class Placement {
   /** Nodes that only just vanished may come back; any other refusal of a first attempt is final. */
   #waitOrRefuse(refusal: Refusal): void {
     const hopeless = this.#wanted.plans === null && refusal.code !== 'no_node_available'
-    if (hopeless) this.#refuse(refusal)
+    if (hopeless || this.#pinned) this.#refuse(refusal)
     else this.#wait('vacant', this.#wanted.vacancyMs, refusal)
   }
 
@@ -148,16 +166,16 @@ export class Placement {
       ready: () => 'chosen' in this.#choose(),
       retry: () => {
         this.#leaveRoom = null
+        if (why === 'full') this.#charged += this.#expectedTokens()
         this.seek()
       },
+      // What keeps it from being served now counts, not what did when it began to wait: nodes that came back may be full.
       expired: () => {
         this.#leaveRoom = null
-        // What keeps it from being served now, not what did when it began to wait.
-        const now = this.#choose()
-        this.#refuse(isRefusal(now) ? now : onTimeout)
+        this.seek()
       },
     })
-    if (isRefusal(entered)) this.#refuse(entered)
+    if (isRefusal(entered)) this.#refuse(why === 'vacant' ? onTimeout : entered)
     else this.#leaveRoom = entered
   }
 
@@ -179,7 +197,7 @@ export class Placement {
     else if (this.#over) reservation.close()
     else {
       this.#over = true
-      this.#owner.placed({ replica, plan, reservation })
+      this.#owner.placed({ replica, plan, reservation, charged: this.#charged })
     }
   }
 
@@ -189,3 +207,6 @@ export class Placement {
     this.#owner.refused(refusal)
   }
 }
+
+const withoutPlan = (answer: Chosen | Full | Refusal): Next | Full | Refusal =>
+  'chosen' in answer ? { chosen: answer.chosen, plan: null } : answer

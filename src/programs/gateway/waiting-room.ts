@@ -2,7 +2,7 @@
  * Where choices wait: in a fair queue while every node that fits is busy, and beside it, in no order, while
  * there is no such node at all and one may come back. Whoever changes the network's state says `look`.
  */
-import { isRefusal, type Refusal } from '../../core/base/refusal.ts'
+import { isRefusal, refuse, type Refusal } from '../../core/base/refusal.ts'
 import type { Millis } from '../../core/base/time.ts'
 import { FairQueue } from '../../core/routing/fair-queue.ts'
 import type { GatewayConfig } from './config.ts'
@@ -62,23 +62,30 @@ export function createWaitingRoom(parts: {
     // A retry can end an attempt and so come back here: one look at a time.
     if (looking || (queue.size === 0 && vacant.size === 0)) return
     looking = true
-    for (const visitor of vacant.keys()) {
-      if (!visitor.ready()) continue
-      vacant.delete(visitor)
-      visitor.retry()
+    try {
+      for (const visitor of vacant.keys()) {
+        if (!visitor.ready()) continue
+        vacant.delete(visitor)
+        visitor.retry()
+      }
+      for (;;) {
+        const next = queue.pop(now(), (visitor) => visitor.ready())
+        if (!next) break
+        next.retry()
+      }
+    } finally {
+      looking = false
     }
-    for (;;) {
-      const next = queue.pop(now(), (visitor) => visitor.ready())
-      if (!next) break
-      next.retry()
-    }
-    looking = false
   }
 
   return {
     enter(visitor) {
       const deadline = now() + visitor.timeoutMs
       if (visitor.why === 'vacant') {
+        if (vacant.size >= config.queueSize)
+          return refuse('queue_full', `${vacant.size} requests wait for a node to come back.`, {
+            retryAfterS: 2,
+          })
         vacant.set(visitor, deadline)
         return () => void vacant.delete(visitor)
       }
