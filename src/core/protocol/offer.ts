@@ -36,10 +36,14 @@ const price = z
   })
 
 const name = z.string().min(1).max(200)
+const MODEL_NAME = /^[\w.:/@+-]+$/
+
+/** Whether a model may be called so. */
+export const isModelName = (text: string): boolean => MODEL_NAME.test(text)
 
 const offeredModel = z.strictObject({
   /** What tenants ask for, e.g. `bard-3m`. */
-  model: name.regex(/^[\w.:/@+-]+$/),
+  model: name.regex(MODEL_NAME),
   /** `sha256:<hex>` of the weights file, or `name:<…>` where an upstream server hides it. Resume needs equality. */
   digest: z
     .string()

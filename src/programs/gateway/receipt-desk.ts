@@ -10,29 +10,22 @@
 import { priceTokens, type NanoUsd, type TokenPrice } from '../../core/base/money.ts'
 import type { Millis } from '../../core/base/time.ts'
 import type { Api } from '../../core/protocol/inference-request.ts'
-import { leafHash, merkleRoot } from '../../core/protocol/merkle.ts'
-import {
-  batchText,
-  checkReceiptPrice,
-  receiptIdOf,
-  receiptSchema,
-  RECEIPT_DOMAIN,
-  type Receipt,
-  type ReceiptBatch,
-} from '../../core/protocol/receipt.ts'
-import { sha256, signatureVerifier, type SignatureVerifier } from '../../io/keys/identity.ts'
+import type { Receipt, ReceiptBatch } from '../../core/protocol/receipt.ts'
+import { signatureVerifier, type SignatureVerifier } from '../../io/keys/identity.ts'
 import type { NodeLink } from '../../io/link/node-link.ts'
-import type {
-  ReceiptBatchRecord,
-  Settlement,
-  SettleOutcome,
-  StoredReceipt,
-  Usage,
-} from '../../io/store/store.ts'
+import type { Settlement, SettleOutcome, StoredReceipt } from '../../io/store/store.ts'
 import type { Logger } from '../../io/telemetry/logger.ts'
 import type { AttemptIds } from './attempt-id.ts'
 import type { KeyEntry, Keyring } from './keyring.ts'
 import type { Meter, Reservation } from './meter.ts'
+import {
+  checkBatch,
+  disagreement,
+  lateProblem,
+  lateUsage,
+  parseReceipt,
+  usageOf,
+} from './receipt-check.ts'
 
 /** One attempt that is over, as the gateway saw it. */
 export type DoneAttempt = {
@@ -59,7 +52,7 @@ export type DoneAttempt = {
 export type ReceiptDesk = {
   /** The node said END: its receipt must follow. */
   expect(done: DoneAttempt): void
-  /** The node is gone; whether and what it is paid is decided when the answer is over. Its receipt waits until then. */
+  /** Whether and what it is paid is decided when the answer is over. Its receipt waits until then. */
   hold(attempt: string): void
   /** The node was lost: what it delivered is paid, on its own receipt if that came meanwhile and agrees, else on the gateway's word. */
   witness(done: DoneAttempt): void
@@ -80,9 +73,10 @@ export type ReceiptDesk = {
 /** A node signs within 100 ms; a restart and a relink fit in this too. Then the gateway's own count is paid. */
 const RECEIPT_TIMEOUT_MS = 30_000
 const SWEEP_MS = 1_000
-/** Attempts whose receipts will not be paid; the oldest are forgotten first. */
-const MAX_FORGIVEN = 10_000
+/** Attempts whose receipts will not be paid, 100 bytes each; the oldest are forgotten first. */
+const MAX_FORGIVEN = 100_000
 
+type Named = { readonly attempt: string; readonly request: string }
 type HeldReceipt = {
   readonly receipt: Receipt
   readonly stored: (receipt: Receipt, account: string) => StoredReceipt
@@ -105,9 +99,13 @@ export function createReceiptDesk(parts: Parts): ReceiptDesk {
   /** Lost attempts whose answer goes on: null until their receipt comes. */
   const held = new Map<string, HeldReceipt | null>()
   const forgiven = new Set<string>()
+  /** Attempts paid on the gateway's word against a receipt, and that receipt: acknowledged when the payment is durable. */
+  const disputed = new Map<string, string>()
   const verifiers = new WeakMap<NodeLink, SignatureVerifier>()
   /** Requests and receipts between END and durable commit, each with those who wait for it. */
   const unsettled = new Map<string, { attempts: number; waiters: (() => void)[] }>()
+  /** The request of each attempt that counts there. */
+  const requestOf = new Map<string, string>()
   const sweep = setInterval(giveUpOnLate, SWEEP_MS)
   sweep.unref()
 
@@ -119,9 +117,10 @@ export function createReceiptDesk(parts: Parts): ReceiptDesk {
 
   function payOnOwnWord(done: DoneAttempt): void {
     const { billedInputTokens: inputTokens, outputTokens, price } = done
-    if (outputTokens === 0 && inputTokens === 0) {
+    if (isWorthNothing(done)) {
       done.reservation.close()
-      left(done.request)
+      neverPay(done.attempt)
+      left(done)
       return
     }
     pay(done, priceTokens({ inputTokens, outputTokens, price, carry: 0n }).nanoUsd, null)
@@ -137,19 +136,33 @@ export function createReceiptDesk(parts: Parts): ReceiptDesk {
     }
   }
 
-  function entered(request: string): void {
+  function entered({ attempt, request }: Named): void {
+    requestOf.set(attempt, request)
     const known = unsettled.get(request)
     if (known) known.attempts += 1
     else unsettled.set(request, { attempts: 1, waiters: [] })
   }
 
-  function left(request: string): void {
+  function left({ attempt, request }: Named): void {
+    requestOf.delete(attempt)
     const known = unsettled.get(request)
     if (!known) return
     known.attempts -= 1
     if (known.attempts > 0) return
     unsettled.delete(request)
     for (const waiter of known.waiters) waiter()
+  }
+
+  function takeHeld(attempt: string): HeldReceipt | null {
+    const early = held.get(attempt) ?? null
+    held.delete(attempt)
+    return early
+  }
+
+  function neverPay(attempt: string): void {
+    forgiven.add(attempt)
+    if (forgiven.size <= MAX_FORGIVEN) return
+    for (const oldest of forgiven) return void forgiven.delete(oldest)
   }
 
   function takeOne(
@@ -187,8 +200,9 @@ export function createReceiptDesk(parts: Parts): ReceiptDesk {
     }
     parts.disputed()
     logger.warn('receipt disputed', { attempt: receipt.attempt, node: done.node, dispute })
+    if (isWorthNothing(done)) parts.linkOf(done.node)?.acknowledge([receipt.id])
+    else disputed.set(receipt.attempt, receipt.id)
     payOnOwnWord(done)
-    parts.linkOf(done.node)?.acknowledge([receipt.id])
   }
 
   /** A receipt nobody waits for: from before a restart, or paid already. The ledger makes it count once. */
@@ -208,29 +222,32 @@ export function createReceiptDesk(parts: Parts): ReceiptDesk {
       return
     }
     const usage = lateUsage(receipt, key)
+    entered(usage)
     parts.meter.settleLate({ usage, receipt: stored(key.account.id) })
   }
 
   return {
     expect(done) {
-      entered(done.request)
-      waiting.set(done.attempt, done)
+      entered(done)
+      const early = takeHeld(done.attempt)
+      if (early) payOnReceipt(done, early)
+      else waiting.set(done.attempt, done)
     },
-    hold: (attempt) => void held.set(attempt, null),
+    hold(attempt) {
+      if (!held.has(attempt)) held.set(attempt, null)
+    },
     witness(done) {
-      entered(done.request)
-      const early = held.get(done.attempt)
-      held.delete(done.attempt)
+      entered(done)
+      const early = takeHeld(done.attempt)
       if (early) payOnReceipt(done, early)
       else payOnOwnWord(done)
     },
     forgive(attempt) {
       const done = waiting.get(attempt)
-      if (waiting.delete(attempt) && done) left(done.request)
-      held.delete(attempt)
-      forgiven.add(attempt)
-      if (forgiven.size > MAX_FORGIVEN)
-        for (const oldest of forgiven) return void forgiven.delete(oldest)
+      if (waiting.delete(attempt) && done) left(done)
+      const early = takeHeld(attempt)
+      if (early) parts.linkOf(early.receipt.node)?.acknowledge([early.receipt.id])
+      neverPay(attempt)
     },
     take(link, batch) {
       const checked = checkBatch(link, batch, verifierOf(verifiers, link))
@@ -255,12 +272,14 @@ export function createReceiptDesk(parts: Parts): ReceiptDesk {
       settlements.forEach(({ usage, receipt }, i) => {
         if (outcomes[i] === 'conflict')
           logger.error('attempt settled twice with different contents', { attempt: usage.attempt })
-        if (receipt) parts.linkOf(usage.node)?.acknowledge([receipt.id])
-        left(usage.request)
+        const durable = receipt?.id ?? disputed.get(usage.attempt)
+        disputed.delete(usage.attempt)
+        if (durable !== undefined) parts.linkOf(usage.node)?.acknowledge([durable])
+        left(usage)
       })
     },
     quiet(id, timeoutMs) {
-      const known = unsettled.get(id) ?? unsettled.get(requestOfReceipt(waiting, id) ?? '')
+      const known = unsettled.get(requestOf.get(attemptOfReceipt(id)) ?? id)
       if (!known) return Promise.resolve()
       return new Promise((resolve) => {
         const timer = setTimeout(resolve, timeoutMs)
@@ -281,12 +300,10 @@ export function createReceiptDesk(parts: Parts): ReceiptDesk {
   }
 }
 
-function requestOfReceipt(
-  waiting: ReadonlyMap<string, DoneAttempt>,
-  receiptId: string,
-): string | undefined {
-  return waiting.get(`att_${receiptId.slice(receiptId.indexOf('_') + 1)}`)?.request
-}
+const attemptOfReceipt = (id: string): string => `att_${id.slice(id.indexOf('_') + 1)}`
+
+const isWorthNothing = ({ billedInputTokens, outputTokens }: DoneAttempt): boolean =>
+  billedInputTokens === 0 && outputTokens === 0
 
 function verifierOf(
   known: WeakMap<NodeLink, SignatureVerifier>,
@@ -295,96 +312,4 @@ function verifierOf(
   const made = known.get(link) ?? signatureVerifier(link.nodeKey)
   known.set(link, made)
   return made
-}
-
-/** The batch's record when the node's signature covers exactly these texts, else null. */
-function checkBatch(
-  link: NodeLink,
-  batch: ReceiptBatch,
-  verify: SignatureVerifier,
-): ReceiptBatchRecord | null {
-  const leaves = batch.receipts.map((text) => leafHash(Buffer.from(text), sha256))
-  const root = Buffer.from(merkleRoot(leaves, sha256)).toString('hex')
-  const { signature, signedAtMs } = batch
-  if (!verify(RECEIPT_DOMAIN, batchText(root, leaves.length, signedAtMs), signature)) return null
-  return { root, signer: link.node, signedAtMs, signature, leaves: Buffer.concat(leaves) }
-}
-
-function parseReceipt(text: string): Receipt | null {
-  try {
-    const parsed = receiptSchema.safeParse(JSON.parse(text))
-    return parsed.success ? parsed.data : null
-  } catch {
-    return null
-  }
-}
-
-/** Null when the receipt says what the gateway saw, else the first difference. */
-function disagreement(receipt: Receipt, done: DoneAttempt): string | null {
-  const said: [string, string | number | bigint, string | number | bigint][] = [
-    ['id', receipt.id, receiptIdOf(done.attempt)],
-    ['node', receipt.node, done.node],
-    ['request', receipt.request, done.request],
-    ['model', receipt.model, done.model],
-    ['model digest', receipt.modelDigest, done.digest],
-    ['input price', BigInt(receipt.inputNanoUsdPerMTok), done.price.inputNanoUsdPerMTok],
-    ['output price', BigInt(receipt.outputNanoUsdPerMTok), done.price.outputNanoUsdPerMTok],
-    ['output tokens', receipt.outputTokens, done.outputTokens],
-    ['request hash', receipt.requestHash, done.requestHash],
-    ['output hash', receipt.outputHash, done.outputHash],
-    ['text hash', receipt.textHash, done.textHash],
-  ]
-  for (const [what, theirs, ours] of said) {
-    if (theirs !== ours) return `${what}: the node says ${theirs}, the gateway saw ${ours}`
-  }
-  // A node whose engine broke does not know its prompt's length, and asks for less.
-  if (receipt.billedInputTokens > done.billedInputTokens)
-    return `billed input tokens: the node says ${receipt.billedInputTokens}, the gateway saw ${done.billedInputTokens}`
-  return checkReceiptPrice(receipt)
-}
-
-/** What can still be checked when the attempt's own record is gone. */
-function lateProblem(receipt: Receipt, ceilingNanoUsd: NanoUsd): string | null {
-  if (receipt.id !== receiptIdOf(receipt.attempt)) return 'its id does not fit its attempt'
-  if (BigInt(receipt.nanoUsd) > ceilingNanoUsd)
-    return `it asks ${receipt.nanoUsd} nano-dollars where ${ceilingNanoUsd} were set aside`
-  return checkReceiptPrice(receipt)
-}
-
-function usageOf(done: DoneAttempt, nanoUsd: NanoUsd, witness: Usage['witness']): Usage {
-  return {
-    attempt: done.attempt,
-    request: done.request,
-    account: done.key.account.id,
-    apiKey: done.key.key.id,
-    node: done.node,
-    model: done.model,
-    api: done.api,
-    billedInputTokens: done.billedInputTokens,
-    outputTokens: done.outputTokens,
-    nanoUsd,
-    hold: null,
-    startedAt: done.startedAt,
-    finishedAt: done.finishedAt,
-    witness,
-  }
-}
-
-function lateUsage(receipt: Receipt, key: KeyEntry): Usage {
-  return {
-    attempt: receipt.attempt,
-    request: receipt.request,
-    account: key.account.id,
-    apiKey: key.key.id,
-    node: receipt.node,
-    model: receipt.model,
-    api: receipt.api,
-    billedInputTokens: receipt.billedInputTokens,
-    outputTokens: receipt.outputTokens,
-    nanoUsd: BigInt(receipt.nanoUsd),
-    hold: null,
-    startedAt: receipt.startedAtMs,
-    finishedAt: receipt.finishedAtMs,
-    witness: 'node',
-  }
 }
