@@ -53,6 +53,8 @@ export function readTokens(payload: Uint8Array, asked: Asked, given: Given): Tok
 
 /** OpenAI's entry: it goes into the answer as it is. */
 function isLogprob(json: string): boolean {
+  // In a stream a line break would end the event, and begin one of the node's own making.
+  if (/[\r\n]/.test(json)) return false
   try {
     const entry: unknown = JSON.parse(json)
     if (!isEntry(entry)) return false
