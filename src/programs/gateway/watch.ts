@@ -20,20 +20,46 @@ const ROUND_MS = 100
 const PING_TIMEOUT_MS = 1_500
 
 export function createWatch(parts: { now: () => Millis }): Watch {
+  const { now } = parts
   const attempts = new Set<Attempt>()
-  let lastRound = parts.now()
+  let lastRound = now()
+  let lastLate = lastRound
   const timer = setInterval(round, ROUND_MS)
   timer.unref()
 
   function round(): void {
-    const now = parts.now()
-    const late = isLoopLate(now - lastRound, ROUND_MS)
-    lastRound = now
+    const at = now()
+    const late = isLoopLate(at - lastRound, ROUND_MS)
+    lastRound = at
+    if (late) lastLate = at
     for (const attempt of attempts) {
-      if (late)
-        attempt.lastProgressAt = Math.max(attempt.lastProgressAt, now - suspicionOf(attempt))
-      else judge(attempt, now)
+      // A clock that was set back, and a tenant that does not take what came, say nothing about the node.
+      if (attempt.lastProgressAt > at || attempt.awaitsTenant) attempt.lastProgressAt = at
+      else if (late)
+        attempt.lastProgressAt = Math.max(attempt.lastProgressAt, at - suspicionOf(attempt))
+      else judge(attempt, at)
     }
+  }
+
+  function judge(attempt: Attempt, at: Millis): void {
+    const silentMs = at - attempt.lastProgressAt
+    if (attempt.doubted || silentMs <= suspicionOf(attempt)) return
+    if (silentMs > giveUpAfterMs(rhythmOf(attempt))) {
+      attempt.abandon(`no token for ${Math.round(silentMs)} ms, though the node answers`)
+      return
+    }
+    attempt.doubted = true
+    const { lastProgressAt } = attempt
+    void attempt.link.ping(PING_TIMEOUT_MS).then((alive) => {
+      attempt.doubted = false
+      // Its answer may lie here unread, behind its tokens or because this process was stopped.
+      const unheard =
+        attempt.lastProgressAt > lastProgressAt ||
+        lastLate > at ||
+        isLoopLate(now() - lastRound, ROUND_MS)
+      if (!alive && !unheard)
+        attempt.abandon(`silent: no answer to a ping within ${PING_TIMEOUT_MS} ms`)
+    })
   }
 
   return {
@@ -44,20 +70,6 @@ export function createWatch(parts: { now: () => Millis }): Watch {
     },
     close: () => clearInterval(timer),
   }
-}
-
-function judge(attempt: Attempt, now: Millis): void {
-  const silentMs = now - attempt.lastProgressAt
-  if (attempt.doubted || silentMs <= suspicionOf(attempt)) return
-  if (silentMs > giveUpAfterMs(rhythmOf(attempt))) {
-    attempt.abandon(`no token for ${Math.round(silentMs)} ms, though the node answers`)
-    return
-  }
-  attempt.doubted = true
-  void attempt.link.ping(PING_TIMEOUT_MS).then((alive) => {
-    attempt.doubted = false
-    if (!alive) attempt.abandon(`silent: no answer to a ping within ${PING_TIMEOUT_MS} ms`)
-  })
 }
 
 const rhythmOf = (attempt: Attempt) => ({
