@@ -37,6 +37,16 @@ export function sendRefusal(
   discard(res.req, () => res.end())
 }
 
+/** Calls back when the connection closes, or after the answer. */
+export function onceGone(res: ServerResponse, gone: () => void): void {
+  res.once('close', gone)
+  // A pipelined request has no connection of its own yet, and its response never hears that it closed.
+  if (res.socket) return
+  const { socket } = res.req
+  socket.once('close', gone)
+  res.once('close', () => socket.off('close', gone))
+}
+
 /** Headers that belong to a refusal, wherever it is sent from. */
 export function refusalHeaders(refusal: Refusal): Record<string, string> {
   const headers: Record<string, string> = {}

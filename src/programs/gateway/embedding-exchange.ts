@@ -1,7 +1,7 @@
 /** One embeddings request: a single choice whose vectors come back in the order of its inputs. */
 import type { Refusal } from '../../core/base/refusal.ts'
 import type { EmbeddingRequest } from '../../core/protocol/inference-request.ts'
-import { sendJson, sendRefusal } from '../../io/http/respond.ts'
+import { onceGone, sendJson, sendRefusal } from '../../io/http/respond.ts'
 import { billHeaders, billOf } from './bill.ts'
 import { Choice, type ChoiceOwner } from './choice.ts'
 import type { Admitted } from './inference.ts'
@@ -29,7 +29,7 @@ export class EmbeddingExchange implements ChoiceOwner {
   }
 
   start(): void {
-    this.#admitted.response.once('close', () => this.#gone())
+    onceGone(this.#admitted.response, () => this.#gone())
     this.#choice.start()
   }
 

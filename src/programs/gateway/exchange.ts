@@ -7,7 +7,7 @@ import { errorBody, type Refusal } from '../../core/base/refusal.ts'
 import type { Millis } from '../../core/base/time.ts'
 import type { ChatRequest, CompletionRequest } from '../../core/protocol/inference-request.ts'
 import { NO_TOKEN_ID, type TokenChunk } from '../../core/protocol/token-chunk.ts'
-import { sendJson, sendRefusal } from '../../io/http/respond.ts'
+import { onceGone, sendJson, sendRefusal } from '../../io/http/respond.ts'
 import { billOf, billHeaders, type Bill } from './bill.ts'
 import { Choice, type ChoiceOwner } from './choice.ts'
 import type { Attempt } from './attempt.ts'
@@ -65,7 +65,7 @@ export class Exchange implements ChoiceOwner {
         }),
       )
     }
-    this.#response.once('close', () => this.#gone())
+    onceGone(this.#response, () => this.#gone())
     for (const choice of this.#choices) choice.start()
   }
 
@@ -155,7 +155,7 @@ export class Exchange implements ChoiceOwner {
       id: `${this.#request.api === 'chat' ? 'chatcmpl' : 'cmpl'}-${this.#admitted.requestId.slice(4)}`,
       createdS: Math.floor(this.#admitted.startedAt / 1000),
       model: replica?.model ?? this.#request.model,
-      fingerprint: `fp_${(replica?.digest ?? '').slice(-12)}`,
+      fingerprint: `fp_${(replica?.digest ?? '').slice(-12).replaceAll(/[^\w.-]/g, '_')}`,
       tokenIds: this.#admitted.tokenIds,
     }
     return this.#head
@@ -224,12 +224,21 @@ export class Exchange implements ChoiceOwner {
     }
     this.#owed.push({ attempt, bytes })
     if (this.#stuck) return
-    this.#stuck = setTimeout(() => this.#response.destroy(), STUCK_READER_MS)
+    this.#watchReader()
     this.#sse.onceRead(() => {
       if (this.#stuck) clearTimeout(this.#stuck)
       this.#stuck = null
       for (const owed of this.#owed.splice(0)) owed.attempt.grant(owed.bytes)
     })
+  }
+
+  /** A slow tenant may be as slow as it likes, as long as it reads. */
+  #watchReader(): void {
+    const before = this.#sse.takenBytes
+    this.#stuck = setTimeout(() => {
+      if (this.#sse.takenBytes > before) this.#watchReader()
+      else this.#response.destroy()
+    }, STUCK_READER_MS)
   }
 }
 

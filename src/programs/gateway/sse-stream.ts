@@ -16,6 +16,7 @@ export class SseStream {
   #pending = ''
   #queued = false
   #ended = false
+  #writtenBytes = 0
 
   constructor(response: ServerResponse) {
     this.#response = response
@@ -32,11 +33,16 @@ export class SseStream {
       'content-type': 'text/event-stream; charset=utf-8',
       'cache-control': 'no-cache',
       'x-accel-buffering': 'no',
-      'transfer-encoding': 'chunked',
+      ...(this.#chunked && { 'transfer-encoding': 'chunked' }),
     })
     this.#response.flushHeaders()
     // A pipelined request has no socket until the one before it has ended; it goes the slow, safe way.
-    this.#socket = this.#response.socket
+    if (this.#chunked) this.#socket = this.#response.socket
+  }
+
+  /** HTTP/1.0 knows no chunks: there the end of the connection is the end of the answer. */
+  get #chunked(): boolean {
+    return this.#response.req.httpVersion !== '1.0'
   }
 
   /** Queues whole events. */
@@ -55,6 +61,11 @@ export class SseStream {
   /** Bytes that the tenant has not taken yet. */
   get unreadBytes(): number {
     return (this.#socket ?? this.#response).writableLength
+  }
+
+  /** Bytes of events that the tenant has taken: while they grow, it reads. */
+  get takenBytes(): number {
+    return this.#writtenBytes - this.unreadBytes
   }
 
   /** Calls back once the tenant has taken what was written. */
@@ -78,11 +89,12 @@ export class SseStream {
   }
 
   #write(events: string): void {
+    const bytes = Buffer.byteLength(events)
+    this.#writtenBytes += bytes
     if (!this.#socket) {
       this.#response.write(events)
       return
     }
-    const bytes = Buffer.byteLength(events)
     // Latin-1 is the cheaper copy; it is right exactly when each character is one byte of UTF-8.
     const encoding = bytes === events.length ? 'latin1' : 'utf8'
     this.#socket.write(`${bytes.toString(16)}\r\n${events}\r\n`, encoding)
