@@ -43,6 +43,8 @@ export class ChoiceEvents {
   readonly #open: string
   /** Everything up to the text of a plain token. */
   readonly #plain: string
+  /** Characters so far: where the next token of an old completion begins. */
+  #offset = 0
 
   constructor(of: ResponseHead, index: number) {
     this.#api = of.api
@@ -60,7 +62,9 @@ export class ChoiceEvents {
   text(text: string, logprobs: string, ids: readonly number[]): string {
     const content = this.#plain + JSON.stringify(text) + (this.#api === 'chat' ? '}' : '')
     const tokenIds = this.#tokenIds ? `,"token_ids":[${ids.join(',')}]` : ''
-    return `${content},"logprobs":${this.#logprobs(logprobs)},"finish_reason":null${tokenIds}}]}\n\n`
+    const said = this.#logprobs(logprobs)
+    this.#offset += text.length
+    return `${content},"logprobs":${said},"finish_reason":null${tokenIds}}]}\n\n`
   }
 
   /** The choice's last event; `extra` is JSON members that go beside `choices`, or empty. */
@@ -73,7 +77,7 @@ export class ChoiceEvents {
     if (entries === '') return 'null'
     return this.#api === 'chat'
       ? `{"content":[${entries}],"refusal":null}`
-      : completionLogprobs(`[${entries}]`)
+      : completionLogprobs(`[${entries}]`, this.#offset)
   }
 }
 
@@ -98,7 +102,7 @@ function wholeChoice(of: ResponseHead, choice: WholeChoice): string {
   const { index, text, finish, logprobs } = choice
   const tokenIds = of.tokenIds ? `,"token_ids":[${choice.tokenIds.join(',')}]` : ''
   if (of.api === 'completion') {
-    const entries = logprobs === null ? 'null' : completionLogprobs(`[${logprobs.join(',')}]`)
+    const entries = logprobs === null ? 'null' : completionLogprobs(`[${logprobs.join(',')}]`, 0)
     return `{"index":${index},"text":${JSON.stringify(text)},"logprobs":${entries},"finish_reason":"${finish}"${tokenIds}}`
   }
   const entries = logprobs === null ? 'null' : `{"content":[${logprobs.join(',')}],"refusal":null}`
@@ -117,9 +121,9 @@ type LogprobEntry = {
 }
 
 /** Chat entries → the older parallel arrays of /v1/completions. */
-function completionLogprobs(entriesJson: string): string {
+function completionLogprobs(entriesJson: string, from: number): string {
   const entries: LogprobEntry[] = JSON.parse(entriesJson)
-  let offset = 0
+  let offset = from
   const offsets = entries.map(({ token }) => (offset += token.length) - token.length)
   return JSON.stringify({
     tokens: entries.map(({ token }) => token),

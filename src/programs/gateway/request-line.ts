@@ -3,6 +3,11 @@ import { formatUsd } from '../../core/base/money.ts'
 import type { RequestReport } from './inference.ts'
 
 export function requestLine(done: RequestReport): string {
+  // Names and messages quote strangers, and a terminal obeys control characters.
+  return lineOf(done).replaceAll(/\p{Cc}/gu, ' ')
+}
+
+function lineOf(done: RequestReport): string {
   const time = new Date(done.finishedAt).toTimeString().slice(0, 8)
   const tenant = done.key?.account.name ?? 'nobody'
   const seconds = `${((done.finishedAt - done.startedAt) / 1000).toFixed(2)} s`
