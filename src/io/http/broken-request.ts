@@ -18,6 +18,14 @@ export function answerBrokenRequest(
   else answerAndClose(socket, refusalOf(error.code))
 }
 
+/** A tunnel to elsewhere is no service of ours. */
+export function answerConnect(socket: Duplex): void {
+  answerAndClose(
+    socket,
+    refuse('method_not_allowed', 'CONNECT is not offered: this is a gateway to models, no proxy.'),
+  )
+}
+
 /** The server has as many connections as it takes. */
 export function answerCrowded(socket: Socket): void {
   answerAndClose(
@@ -40,6 +48,7 @@ function refusalOf(code: string | undefined): Refusal {
 
 const REASONS: Readonly<Record<number, string>> = {
   400: 'Bad Request',
+  405: 'Method Not Allowed',
   408: 'Request Timeout',
   413: 'Payload Too Large',
   429: 'Too Many Requests',

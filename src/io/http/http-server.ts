@@ -5,13 +5,17 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
-import { Fault } from '../../core/base/refusal.ts'
-import { answerBrokenRequest, answerCrowded } from './broken-request.ts'
+import { Fault, refuse } from '../../core/base/refusal.ts'
+import { answerBrokenRequest, answerConnect, answerCrowded } from './broken-request.ts'
+import { sendRefusal } from './respond.ts'
 
 export type HttpServerOptions = {
   readonly onRequest: (req: IncomingMessage, res: ServerResponse) => void
-  /** WebSockets. Absent: requests to upgrade are ordinary requests. */
-  readonly onUpgrade?: (req: IncomingMessage, socket: Duplex, head: Buffer) => void
+  /**
+   * Takes over a WebSocket and returns true. Returns false for any other wish to upgrade, and without having
+   * touched the socket: it then is an ordinary request. Java's client asks for HTTP/2 with each of its requests.
+   */
+  readonly onUpgrade?: (req: IncomingMessage, socket: Duplex, head: Buffer) => boolean
   /** Default 10,000: whoever sends headers slower than that holds a connection, not a conversation. */
   readonly headersTimeoutMs?: number
   /** Headers and body together. Default 60,000. */
@@ -52,6 +56,8 @@ export function createHttpServer(options: HttpServerOptions): HttpServer {
     connectionsCheckingInterval: options.checkIntervalMs ?? 1_000,
     maxHeaderSize: options.maxHeaderBytes ?? 16 * 1024,
     noDelay: true,
+    // Node's own answer would say nothing.
+    requireHostHeader: false,
   })
   const crowd = watchConnections(server, options)
   let closing = false
@@ -59,9 +65,12 @@ export function createHttpServer(options: HttpServerOptions): HttpServer {
   const onRequest = (req: IncomingMessage, res: ServerResponse): void => {
     if (!crowd.answering(req.socket, res)) return
     if (closing) res.setHeader('connection', 'close')
-    options.onRequest(req, res)
+    if (req.headers.host === undefined && req.httpVersion === '1.1') sendRefusal(res, NO_HOST)
+    else options.onRequest(req, res)
   }
   server.on('request', onRequest)
+  server.on('checkExpectation', (_req, res) => sendRefusal(res, NO_SUCH_EXPECTATION))
+  server.on('connect', (_req, socket) => answerConnect(socket))
   server.on('checkContinue', (req, res) => {
     // Too large a body is better refused before it is sent.
     const declared = Number(req.headers['content-length'] ?? 0)
@@ -75,7 +84,7 @@ export function createHttpServer(options: HttpServerOptions): HttpServer {
   if (onUpgrade) {
     server.on('upgrade', (req, socket, head) => {
       crowd.upgraded(socket)
-      onUpgrade(req, socket, head)
+      if (!onUpgrade(req, socket, head)) readAgain(server, req, socket, head)
     })
   }
 
@@ -87,6 +96,24 @@ export function createHttpServer(options: HttpServerOptions): HttpServer {
       return closeServer(server, crowd, deadlineMs)
     },
   }
+}
+
+const NO_HOST = refuse('invalid_value', "HTTP/1.1 needs the header 'Host'. Send it.")
+const NO_SUCH_EXPECTATION = refuse(
+  'invalid_value',
+  "The header 'Expect' may only ask for '100-continue'.",
+)
+
+/** Has the server read the request once more without its wish to upgrade, as RFC 9110, 7.8, allows. */
+function readAgain(server: Server, req: IncomingMessage, socket: Duplex, head: Buffer): void {
+  const lines = [`${req.method} ${req.url} HTTP/${req.httpVersion}`]
+  const { rawHeaders } = req
+  for (let i = 0; i < rawHeaders.length; i += 2) {
+    if (rawHeaders[i]?.toLowerCase() !== 'upgrade')
+      lines.push(`${rawHeaders[i]}: ${rawHeaders[i + 1]}`)
+  }
+  socket.unshift(Buffer.concat([Buffer.from(`${lines.join('\r\n')}\r\n\r\n`, 'latin1'), head]))
+  server.emit('connection', socket)
 }
 
 /** Listens, and says in words why it cannot. Port 0 takes any free one. */

@@ -130,7 +130,7 @@ describe('connections from strangers', () => {
 
   it('leaves upgraded connections to whoever took them over', { timeout }, async (t) => {
     const { port, server } = await setup(t, {
-      onUpgrade: (_, socket) => void socket.on('data', (data) => socket.write(data)).write('hi'),
+      onUpgrade: (_, socket) => socket.on('data', (data) => socket.write(data)).write('hi'),
     })
     const head = 'GET / HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: y\r\n\r\n'
     const socket = await open(port, head)
@@ -143,6 +143,41 @@ describe('connections from strangers', () => {
     socket.write('still here')
     assert.equal(await heard(), 'still here')
   })
+})
+
+describe('what no ordinary client sends', () => {
+  const post = 'POST / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n'
+
+  it(
+    'serves a request that would rather speak HTTP/2 as if it had not asked',
+    { timeout },
+    async (t) => {
+      const { port, server } = await setup(t, { onUpgrade: () => false })
+      const wish =
+        'connection: upgrade, http2-settings\r\nupgrade: h2c\r\nhttp2-settings: AAMAAABk\r\n'
+      const first = `POST / HTTP/1.1\r\nhost: x\r\n${wish}content-length: 5\r\n\r\nhello`
+      const answers = await exchange(port, `${first}${post}content-length: 2\r\n\r\nhi`)
+      assert.deepEqual(answers.match(/\{"bytes":\d\}/g), ['{"bytes":5}', '{"bytes":2}'])
+      await until(() => Promise.resolve(server.connections() === 0))
+    },
+  )
+
+  it(
+    'says why it refuses a tunnel, an unknown expectation, and a request to no host',
+    { timeout },
+    async (t) => {
+      const { port } = await setup(t)
+      const refused = [
+        ['CONNECT example.com:443 HTTP/1.1\r\nhost: x\r\n\r\n', 405, 'CONNECT is not offered'],
+        [`${post}expect: a-miracle\r\n\r\n`, 400, "'Expect' may only ask"],
+        ['GET / HTTP/1.1\r\nconnection: close\r\n\r\n', 400, "needs the header 'Host'"],
+      ] as const
+      for (const [text, status, why] of refused) {
+        const answer = await exchange(port, text)
+        assert.match(answer, new RegExp(`^HTTP/1\\.1 ${status} .*"message":"[^"]*${why}`, 's'))
+      }
+    },
+  )
 })
 
 describe('listening and closing', () => {

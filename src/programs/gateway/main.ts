@@ -114,8 +114,11 @@ export async function startGateway(
   const server = createHttpServer({
     onRequest: (request, response) => route(request, response),
     onUpgrade(request, socket, head) {
-      if (pathOf(request) === LINK_PATH && accepting) links.upgrade(request, socket, head)
+      if (pathOf(request) !== LINK_PATH || request.headers.upgrade?.toLowerCase() !== 'websocket')
+        return false
+      if (accepting) links.upgrade(request, socket, head)
       else socket.destroy()
+      return true
     },
     maxConnections: config.maxConnections,
   })
