@@ -4,7 +4,13 @@ import fc from 'fast-check'
 import { isRefusal } from '../base/refusal.ts'
 import { recordDispatch } from './replica.ts'
 import { Replay } from './replay.ts'
-import { chooseForPlans, MAX_ATTEMPTS_PER_CHOICE, planResume, type Broken } from './resume.ts'
+import {
+  chooseForPlans,
+  MAX_ATTEMPTS_PER_CHOICE,
+  MAX_FRUITLESS_ATTEMPTS,
+  planResume,
+  type Broken,
+} from './resume.ts'
 import { aChoice, aTable, nodeId, reasonIn } from './test-replicas.ts'
 
 describe('when an attempt breaks', () => {
@@ -51,8 +57,16 @@ describe('when an attempt breaks', () => {
   })
 
   it('gives up after enough attempts, or when time is up, and says why', () => {
-    assert.match(failure({ attempts: MAX_ATTEMPTS_PER_CHOICE }), /8 attempts failed.*link lost/)
+    assert.match(failure({ attempts: MAX_ATTEMPTS_PER_CHOICE }), /32 attempts failed.*link lost/)
+    assert.match(
+      failure({ attempts: 9, fruitless: MAX_FRUITLESS_ATTEMPTS }),
+      /8 attempts in a row gave nothing.*link lost/,
+    )
     assert.match(failure({ now: 100, deadline: 100 }), /time was up after 1 attempts/)
+  })
+
+  it('goes on for as long as the answer grows', () => {
+    assert.equal(kinds({ attempts: MAX_ATTEMPTS_PER_CHOICE - 1, fruitless: 0 }).length, 4)
   })
 
   it('never glues: whatever was shown is continued with the same weights or repeated', () => {
@@ -143,6 +157,7 @@ function broken(more: Partial<Broken>): Broken {
     digest: 'name:bard',
     engineFamily: 'llama.cpp',
     attempts: 1,
+    fruitless: 0,
     reason: 'link lost',
     now: 0,
     deadline: 1000,

@@ -28,6 +28,8 @@ export type Broken = {
   readonly engineFamily: string
   /** Attempts so far for this choice, the broken one included. */
   readonly attempts: number
+  /** How many of them, the last ones in a row, gave no token at all. */
+  readonly fruitless: number
   readonly reason: string
   readonly now: Millis
   readonly deadline: Millis
@@ -45,12 +47,16 @@ export type ResumePlan = {
 export type WholeAlready = { readonly kind: 'whole' }
 
 /** At one node failure in 20 s, eight attempts of 5 s fail together once in 60,000 times. */
-export const MAX_ATTEMPTS_PER_CHOICE = 8
+export const MAX_FRUITLESS_ATTEMPTS = 8
+/** A long answer may outlive many nodes as long as it grows; a request that kills nodes must not meet them all. */
+export const MAX_ATTEMPTS_PER_CHOICE = 32
 
 /** The ways to go on, best first; never an empty list. Or the answer is whole, or it fails: `node_failed`. */
 export function planResume(broken: Broken): readonly ResumePlan[] | WholeAlready | Refusal {
-  const { tokens, maxTokens, attempts, now, deadline, reason } = broken
+  const { tokens, maxTokens, attempts, fruitless, now, deadline, reason } = broken
   if (broken.api !== 'embedding' && tokens > 0 && tokens === maxTokens) return { kind: 'whole' }
+  if (fruitless >= MAX_FRUITLESS_ATTEMPTS)
+    return failed(broken, `${fruitless} attempts in a row gave nothing, the last one: ${reason}`)
   if (attempts >= MAX_ATTEMPTS_PER_CHOICE)
     return failed(broken, `${attempts} attempts failed, the last one: ${reason}`)
   if (now >= deadline)

@@ -342,6 +342,7 @@ export class Choice implements AttemptOwner, PlacementOwner {
     const began =
       this.attempts.findLast((attempt) => attempt.ids.length > 0) ?? this.attempts.at(-1)
     if (!began) throw new Error('a choice broke without an attempt')
+    const tries = this.attempts.filter(({ failure }) => failure?.kind !== 'busy')
     const now = this.#d.now()
     this.#deadline ??= now + MAX_ANSWER_MS
     return planResume({
@@ -355,7 +356,8 @@ export class Choice implements AttemptOwner, PlacementOwner {
       maxTokens: maxTokensOf(request),
       digest: began.replica.digest,
       engineFamily: began.replica.engineFamily,
-      attempts: this.attempts.filter(({ failure }) => failure?.kind !== 'busy').length,
+      attempts: tries.length,
+      fruitless: tries.length - 1 - tries.findLastIndex(({ ids }) => ids.length > 0),
       reason,
       now,
       deadline: this.#deadline,

@@ -98,9 +98,9 @@ export const gatewayConfig = z.strictObject({
     .int()
     .min(0)
     .max(60_000)
-    .default(2_000)
+    .default(5_000)
     .describe(
-      'How long a new request waits when the last replica of its model has just vanished, milliseconds; then 503 with retry-after.',
+      'How long a new request waits when the last replica of its model has just vanished, milliseconds; then 503 with retry-after. A node that is started again needs 2 to 4 s.',
     ),
   resumeTimeoutMs: z.coerce
     .number()
