@@ -10,7 +10,8 @@ import { silentLogger } from '../telemetry/logger.ts'
 import { startEmbeddedPostgres } from './embedded-postgres.ts'
 import { createPostgresStore } from './postgres-store.ts'
 import { nodeLedger, type Settlement, type Store } from './store.ts'
-import { testTenant, testUsage, withReceipts } from './testing.ts'
+import { sampleUsage, withReceipts } from './samples.ts'
+import { testTenant } from './testing.ts'
 
 /** `KILLS=40 npm test -- crash` for the long form. */
 const KILLS = Number(process.env['KILLS'] ?? 5)
@@ -53,7 +54,7 @@ type Run = { going: boolean; acknowledged: Map<string, bigint>; again: number; f
 async function settleForEver(store: Store, tenant: string, run: Run): Promise<void> {
   while (run.going) {
     const usages = Array.from({ length: 40 }, (_, i) =>
-      testUsage({ account: tenant, nanoUsd: BigInt(i + 1) }),
+      sampleUsage({ account: tenant, nanoUsd: BigInt(i + 1) }),
     )
     const batch = withReceipts(usages)
     await settleAtLast(store, batch, run)

@@ -139,7 +139,7 @@ async function cuttable(t: TestContext) {
   const state = { cut: false, silent: false }
   const server = createServer((near) => {
     if (state.cut) {
-      near.destroy()
+      near.resetAndDestroy()
       return
     }
     const far = connect(port, '127.0.0.1')

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { describe, it, type TestContext } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import postgres from 'postgres'
@@ -89,6 +89,21 @@ describe('embedded PostgreSQL', { timeout: 120_000 }, () => {
     const second = await start()
     assert.notEqual(second.pid(), process.ppid)
     assert.equal(await ask(second.url, 'select 1'), 1)
+  })
+
+  it('keeps its data when root may run it another way than last time', async (t) => {
+    const { folder, start } = setup(t)
+    const owners = new Set<number>()
+    for (const mode of [0o700, 0o711, 0o700]) {
+      chmodSync(dirname(folder), mode)
+      const running = await start()
+      await ask(running.url, 'create table if not exists kept as select 42 as answer')
+      assert.equal(await ask(running.url, 'select answer from kept'), 42)
+      owners.add(statSync(join(folder, 'data')).uid)
+      await running.stop()
+    }
+    // As root, from a place that others can enter: in a user namespace, as its own user, and back.
+    t.diagnostic(`owners of the data: ${[...owners].join(', ')}`)
   })
 
   it('refuses data of another major version, and says what to do', async (t) => {

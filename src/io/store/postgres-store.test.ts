@@ -18,7 +18,8 @@ import {
   type NewApiKey,
   type Transfer,
 } from './store.ts'
-import { testId, testStore, testTenant, testUsage, withReceipts } from './testing.ts'
+import { sampleUsage, withReceipts } from './samples.ts'
+import { testId, testStore, testTenant } from './testing.ts'
 
 describe('store', { timeout: 60_000 }, () => {
   it('answers a ping', async (t) => {
@@ -187,10 +188,10 @@ describe('usage and receipts', { timeout: 60_000 }, () => {
     const request = testId('req')
     const day = 86_400_000
     const usages = [
-      testUsage({ account, request, finishedAt: 10 * day }),
-      testUsage({ account, request, finishedAt: 11 * day - 1 }),
-      testUsage({ account, finishedAt: 11 * day }),
-      testUsage({ account: await testTenant(store, 9_000n), finishedAt: 10 * day }),
+      sampleUsage({ account, request, finishedAt: 10 * day }),
+      sampleUsage({ account, request, finishedAt: 11 * day - 1 }),
+      sampleUsage({ account, finishedAt: 11 * day }),
+      sampleUsage({ account: await testTenant(store, 9_000n), finishedAt: 10 * day }),
     ]
     await store.settle(usages.map((usage) => ({ usage, receipt: null })))
     const line = { model: 'bard-3m', node: 'node_a', requests: 1 }
@@ -210,7 +211,7 @@ describe('usage and receipts', { timeout: 60_000 }, () => {
     const node = ephemeralIdentity('node')
     const request = testId('req')
     const batch = withReceipts(
-      [1, 2, 3, 4, 5].map(() => testUsage({ account, request })),
+      [1, 2, 3, 4, 5].map(() => sampleUsage({ account, request })),
       node,
     )
     await store.settle(batch)

@@ -12,7 +12,8 @@ import {
   type Store,
   type Usage,
 } from './store.ts'
-import { testId, testStore, testTenant, testUsage } from './testing.ts'
+import { sampleUsage } from './samples.ts'
+import { testId, testStore, testTenant } from './testing.ts'
 
 const RUNS = 60
 const later = Date.now() + 60_000
@@ -47,6 +48,7 @@ const settlement = fc.record({
   witness: fc.constantFrom('node' as const, 'gateway' as const),
 })
 const step = fc.oneof(
+  { weight: 1, arbitrary: fc.record({ act: fc.constant('again' as const) }) },
   {
     weight: 2,
     arbitrary: fc.record({
@@ -74,6 +76,7 @@ const step = fc.oneof(
     }),
   },
 )
+type Batch = readonly (typeof settlement extends fc.Arbitrary<infer T> ? T : never)[]
 type Step = typeof step extends fc.Arbitrary<infer T> ? T : never
 type Hold = { readonly tenant: number; readonly nanoUsd: bigint; remaining: bigint; open: boolean }
 
@@ -88,6 +91,7 @@ class World {
   readonly #holds = new Map<number, Hold>()
   readonly #deposits = new Map<number, { tenant: number; nanoUsd: bigint }>()
   readonly #paid = new Map<number, Usage>()
+  #last: Batch = []
   #uncollected = 0n
   readonly #uncollectedBefore: bigint
 
@@ -120,6 +124,8 @@ class World {
         return this.#close(one.id)
       case 'settle':
         return this.#settle(one.batch)
+      case 'again':
+        return this.#settle(this.#last)
     }
   }
 
@@ -179,15 +185,14 @@ class World {
     hold.open = false
   }
 
-  async #settle(
-    batch: readonly (typeof settlement extends fc.Arbitrary<infer T> ? T : never)[],
-  ): Promise<void> {
+  async #settle(batch: Batch): Promise<void> {
+    this.#last = batch
     const usages = batch.map((one) => ({
       number: one.attempt,
       hold: one.hold,
       tenant: one.tenant,
       node: one.node,
-      usage: testUsage({
+      usage: sampleUsage({
         attempt: `att_${this.#tag}/${String(one.attempt).padStart(2, '0')}`,
         request: `req_${one.attempt}`,
         account: this.#tenants[one.tenant]!,

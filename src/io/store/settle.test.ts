@@ -1,7 +1,10 @@
 import assert from 'node:assert/strict'
 import { describe, it, type TestContext } from 'node:test'
+import { silentLogger } from '../telemetry/logger.ts'
+import { createPostgresStore } from './postgres-store.ts'
 import { nodeLedger, tenantLedger, UNCOLLECTED, type Settlement, type Store } from './store.ts'
-import { testId, testKey, testStore, testTenant, testUsage, withReceipts } from './testing.ts'
+import { sampleUsage, withReceipts } from './samples.ts'
+import { testDatabaseUrl, testId, testKey, testStore, testTenant } from './testing.ts'
 
 const timeout = 60_000
 const later = Date.now() + 60_000
@@ -9,7 +12,7 @@ const later = Date.now() + 60_000
 describe('settle', { timeout }, () => {
   it('pays the node from the hold, books the key, and keeps the receipt', async (t) => {
     const { store, tenant, key, hold } = await setup(t, { balance: 10_000n, held: 5_000n })
-    const usage = testUsage({ account: tenant, apiKey: key, hold, nanoUsd: 3_000n })
+    const usage = sampleUsage({ account: tenant, apiKey: key, hold, nanoUsd: 3_000n })
     assert.deepEqual(await store.settle(withReceipts([usage])), ['settled'])
 
     assert.deepEqual(await store.balance(tenantLedger(tenant)), {
@@ -25,7 +28,7 @@ describe('settle', { timeout }, () => {
 
   it('pays an attempt once, however often it comes', async (t) => {
     const { store, tenant } = await setup(t, { balance: 10_000n })
-    const batch = withReceipts([testUsage({ account: tenant }), testUsage({ account: tenant })])
+    const batch = withReceipts([sampleUsage({ account: tenant }), sampleUsage({ account: tenant })])
     assert.deepEqual(await store.settle(batch), ['settled', 'settled'])
     assert.deepEqual(await store.settle(batch), ['duplicate', 'duplicate'])
     assert.deepEqual(await store.settle([...batch, batch[0]!]), [
@@ -39,7 +42,7 @@ describe('settle', { timeout }, () => {
 
   it('pays the first of two in one batch', async (t) => {
     const { store, tenant } = await setup(t, { balance: 10_000n })
-    const first = testUsage({ account: tenant, nanoUsd: 10n })
+    const first = sampleUsage({ account: tenant, nanoUsd: 10n })
     const second = { ...first, nanoUsd: 11n }
     assert.deepEqual(await store.settle([bare(first), bare(second), bare(first)]), [
       'settled',
@@ -51,7 +54,7 @@ describe('settle', { timeout }, () => {
 
   it('tells the same attempt with other contents from the same again', async (t) => {
     const { store, tenant } = await setup(t, { balance: 10_000n })
-    const usage = testUsage({ account: tenant })
+    const usage = sampleUsage({ account: tenant })
     await store.settle([bare(usage)])
     for (const change of [
       { nanoUsd: 999n },
@@ -70,7 +73,7 @@ describe('settle', { timeout }, () => {
 
   it('keeps a receipt that comes after the gateway was its own witness, and pays it nothing', async (t) => {
     const { store, tenant } = await setup(t, { balance: 10_000n })
-    const counted = testUsage({ account: tenant, witness: 'gateway', nanoUsd: 700n })
+    const counted = sampleUsage({ account: tenant, witness: 'gateway', nanoUsd: 700n })
     assert.deepEqual(await store.settle([bare(counted)]), ['settled'])
     const late = withReceipts([{ ...counted, witness: 'node', nanoUsd: 1_000n }])
     assert.deepEqual(await store.settle(late), ['duplicate'])
@@ -83,7 +86,7 @@ describe('settle', { timeout }, () => {
 
   it('keeps no receipt of another node', async (t) => {
     const { store, tenant } = await setup(t, { balance: 10_000n })
-    const usage = testUsage({ account: tenant, witness: 'gateway' })
+    const usage = sampleUsage({ account: tenant, witness: 'gateway' })
     await store.settle([bare(usage)])
     const foreign = withReceipts([{ ...usage, witness: 'node', node: 'node_b' }])
     assert.deepEqual(await store.settle(foreign), ['conflict'])
@@ -92,7 +95,7 @@ describe('settle', { timeout }, () => {
 
   it('pays the node in full when the tenant cannot, and the operator bears the rest', async (t) => {
     const { store, tenant } = await setup(t, { balance: 2_500n })
-    const batch = [1, 2, 3, 4].map(() => bare(testUsage({ account: tenant })))
+    const batch = [1, 2, 3, 4].map(() => bare(sampleUsage({ account: tenant })))
     const outcomes = await store.settle(batch)
     assert.deepEqual(outcomes.toSorted(), ['settled', 'settled', 'uncollected', 'uncollected'])
 
@@ -104,12 +107,12 @@ describe('settle', { timeout }, () => {
 
   it('does not touch what is held for others', async (t) => {
     const { store, tenant, hold } = await setup(t, { balance: 2_000n, held: 1_500n })
-    assert.deepEqual(await store.settle([bare(testUsage({ account: tenant, nanoUsd: 800n }))]), [
+    assert.deepEqual(await store.settle([bare(sampleUsage({ account: tenant, nanoUsd: 800n }))]), [
       'uncollected',
     ])
     assert.equal(await left(store, tenant), 1_500n)
     assert.deepEqual(
-      await store.settle([bare(testUsage({ account: tenant, hold, nanoUsd: 1_500n }))]),
+      await store.settle([bare(sampleUsage({ account: tenant, hold, nanoUsd: 1_500n }))]),
       ['settled'],
     )
     await clean(store)
@@ -119,7 +122,7 @@ describe('settle', { timeout }, () => {
     const { store, tenant, hold } = await setup(t, { balance: 2_000n, held: 2_000n })
     const other = await testTenant(store, 100n)
     assert.deepEqual(
-      await store.settle([bare(testUsage({ account: other, hold, nanoUsd: 500n }))]),
+      await store.settle([bare(sampleUsage({ account: other, hold, nanoUsd: 500n }))]),
       ['uncollected'],
     )
     assert.deepEqual(await store.balance(tenantLedger(tenant)), {
@@ -132,8 +135,8 @@ describe('settle', { timeout }, () => {
   it('pays for an account that is not there, and for what is free', async (t) => {
     const { store, tenant } = await setup(t, { balance: 1n })
     const batch = [
-      bare(testUsage({ account: 'acct_nobody' })),
-      bare(testUsage({ account: tenant, nanoUsd: 0n })),
+      bare(sampleUsage({ account: 'acct_nobody' })),
+      bare(sampleUsage({ account: tenant, nanoUsd: 0n })),
     ]
     assert.deepEqual(await store.settle(batch), ['uncollected', 'settled'])
     await clean(store)
@@ -141,12 +144,12 @@ describe('settle', { timeout }, () => {
 
   it('moves nothing at all when one row cannot be stored', async (t) => {
     const { store, tenant } = await setup(t, { balance: 10_000n })
-    const good = testUsage({ account: tenant })
+    const good = sampleUsage({ account: tenant })
     for (const bad of [
-      testUsage({ account: tenant, nanoUsd: -1n }),
-      testUsage({ account: tenant, outputTokens: 2 ** 31 }),
-      testUsage({ account: tenant, model: 'two\nlines' }),
-      testUsage({ account: '' }),
+      sampleUsage({ account: tenant, nanoUsd: -1n }),
+      sampleUsage({ account: tenant, outputTokens: 2 ** 31 }),
+      sampleUsage({ account: tenant, model: 'two\nlines' }),
+      sampleUsage({ account: '' }),
     ]) {
       await assert.rejects(store.settle([bare(good), bare(bad)]))
     }
@@ -156,15 +159,19 @@ describe('settle', { timeout }, () => {
   })
 
   it('pays once when two gateways settle the same attempts at the same time', async (t) => {
-    const { store, tenant } = await setup(t, { balance: 10_000_000n })
+    const url = await testDatabaseUrl()
+    const open = (): Promise<Store> => createPostgresStore({ url, logger: silentLogger })
+    const [store, other] = await Promise.all([open(), open()])
+    t.after(() => Promise.all([store.close(), other.close()]))
+    const tenant = await testTenant(store, 10_000_000n)
     for (let round = 0; round < 10; round++) {
       const batch = Array.from({ length: 50 }, (_, i) =>
-        bare(testUsage({ account: tenant, node: `node_${i % 3}`, nanoUsd: 7n })),
+        bare(sampleUsage({ account: tenant, node: `node_${i % 3}`, nanoUsd: 7n })),
       )
       const answers = await Promise.all([
         store.settle(batch),
-        store.settle(batch.toReversed()),
-        store.settle(batch.slice(25)),
+        other.settle(batch.toReversed()),
+        other.settle(batch.slice(25)),
       ])
       const settled = answers.flat().filter((outcome) => outcome === 'settled').length
       assert.equal(settled, 50)

@@ -1,36 +1,21 @@
 /**
  * A real PostgreSQL for tests: one server a process, started when first asked for and stopped when the tests are
- * done; a database of its own for each test. Also settlements and receipts that look like real ones.
+ * done; a database of its own for each test.
  */
 import { randomBytes } from 'node:crypto'
+import { spawn } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
+import { Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, type TestContext } from 'node:test'
 import postgres from 'postgres'
-import { idFrom } from '../../core/base/id.ts'
-import { leafHash, merkleRoot } from '../../core/protocol/merkle.ts'
-import {
-  batchText,
-  NO_PREVIOUS,
-  RECEIPT_DOMAIN,
-  receiptIdOf,
-  receiptText,
-  type Receipt,
-} from '../../core/protocol/receipt.ts'
-import { ephemeralIdentity, sha256, type Identity } from '../keys/identity.ts'
+import type { IdPrefix } from '../../core/base/id.ts'
 import { silentLogger } from '../telemetry/logger.ts'
 import { startEmbeddedPostgres, type EmbeddedPostgres } from './embedded-postgres.ts'
 import { createPostgresStore } from './postgres-store.ts'
-import {
-  NO_LIMITS,
-  TEST_CREDIT,
-  tenantLedger,
-  type Settlement,
-  type Store,
-  type StoredReceipt,
-  type Usage,
-} from './store.ts'
+import { randomId } from './samples.ts'
+import { NO_LIMITS, TEST_CREDIT, tenantLedger, type Store } from './store.ts'
 
 let shared: Promise<EmbeddedPostgres> | null = null
 let folder = ''
@@ -42,12 +27,18 @@ after(async () => {
   if (folder) rmSync(folder, { recursive: true, force: true })
 })
 
-/** When the tests are cut short no hook runs, and a server must not be left behind. */
-function killAtExit(running: EmbeddedPostgres): void {
-  process.once('exit', () => {
-    const pid = running.pid()
-    if (pid !== null) process.kill(pid, 'SIGQUIT')
+/**
+ * However this process ends, by a signal too, the kernel closes our end of a pipe; a shell waits at the other end
+ * and cleans up. Without it a run that is cut short would leave a server behind.
+ */
+function endWithUs(pid: number | null): void {
+  const cleanUp = 'read _; kill -QUIT "$1" 2>/dev/null; sleep 1; rm -rf "$2"'
+  const shell = spawn('sh', ['-c', cleanUp, 'sh', String(pid), folder], {
+    stdio: ['pipe', 'ignore', 'ignore'],
+    detached: true,
   })
+  shell.unref()
+  if (shell.stdin instanceof Socket) shell.stdin.unref()
 }
 
 /** The test process's own server. */
@@ -56,7 +47,7 @@ export function testPostgres(): Promise<EmbeddedPostgres> {
     folder = mkdtempSync(join(tmpdir(), 'baseload-test-'))
     const path = join(folder, 'postgres')
     const running = await startEmbeddedPostgres({ folder: path, logger: silentLogger })
-    killAtExit(running)
+    endWithUs(running.pid())
     return running
   })()
   return shared
@@ -117,87 +108,4 @@ export async function testKey(
   return id
 }
 
-export const testId = (prefix: Parameters<typeof idFrom>[0]): string =>
-  idFrom(prefix, randomBytes(15))
-
-/** What a node did, 10 tokens in and 20 out, for one microdollar unless told otherwise. */
-export function testUsage(more: Partial<Usage> & Pick<Usage, 'account'>): Usage {
-  return {
-    attempt: testId('att'),
-    request: testId('req'),
-    apiKey: 'key_none',
-    node: 'node_a',
-    model: 'bard-3m',
-    api: 'chat',
-    billedInputTokens: 10,
-    outputTokens: 20,
-    nanoUsd: 1000n,
-    hold: null,
-    startedAt: 1_700_000_000_000,
-    finishedAt: 1_700_000_001_000,
-    witness: 'node',
-    ...more,
-  }
-}
-
-/** These attempts with receipts, signed by one node as one batch. */
-export function withReceipts(
-  usages: readonly Usage[],
-  node: Identity = ephemeralIdentity('node'),
-): Settlement[] {
-  const texts = usages.map((usage) => receiptText(testReceipt(usage, node)))
-  const leaves = texts.map((text) => leafHash(Buffer.from(text), sha256))
-  const root = Buffer.from(merkleRoot(leaves, sha256)).toString('hex')
-  const batch = {
-    root,
-    signer: node.publicKey,
-    signedAtMs: 1_700_000_001_100,
-    signature: node.sign(RECEIPT_DOMAIN, batchText(root, leaves.length, 1_700_000_001_100)),
-    leaves: Buffer.concat(leaves),
-  }
-  return usages.map((usage, leafIndex) => {
-    const { attempt, account } = usage
-    const text = texts[leafIndex] ?? ''
-    const receipt: StoredReceipt = {
-      id: receiptIdOf(attempt),
-      attempt,
-      account,
-      text,
-      batch,
-      leafIndex,
-    }
-    return { usage, receipt }
-  })
-}
-
-const testReceipt = (usage: Usage, node: Identity): Receipt => ({
-  v: 1,
-  id: receiptIdOf(usage.attempt),
-  attempt: usage.attempt,
-  request: usage.request,
-  gateway: 'gw_0123456789abcdefghjkmnpq',
-  node: node.id,
-  nodeKey: node.publicKey,
-  api: usage.api,
-  model: usage.model,
-  modelDigest: `sha256:${'5'.repeat(64)}`,
-  engine: 'llama.cpp/3.22.1',
-  requestHash: '1'.repeat(64),
-  outputHash: '2'.repeat(64),
-  textHash: '3'.repeat(64),
-  choice: 0,
-  seed: 42,
-  firstToken: 0,
-  inputTokens: usage.billedInputTokens,
-  billedInputTokens: usage.billedInputTokens,
-  outputTokens: usage.outputTokens,
-  finish: 'stop',
-  startedAtMs: usage.startedAt,
-  finishedAtMs: usage.finishedAt,
-  inputNanoUsdPerMTok: '20000000',
-  outputNanoUsdPerMTok: '40000000',
-  carryIn: 0,
-  carryOut: 0,
-  nanoUsd: String(usage.nanoUsd),
-  previous: NO_PREVIOUS,
-})
+export const testId = (prefix: IdPrefix): string => randomId(prefix)

@@ -9,7 +9,8 @@ import {
   type SettleOutcome,
   type Store,
 } from '../../io/store/store.ts'
-import { testId, testKey, testStore, testTenant, testUsage } from '../../io/store/testing.ts'
+import { sampleUsage } from '../../io/store/samples.ts'
+import { testId, testKey, testStore, testTenant } from '../../io/store/testing.ts'
 import { silentLogger } from '../../io/telemetry/logger.ts'
 import { createMeter, type Meter, type MeterOptions, type Reservation } from './meter.ts'
 
@@ -29,7 +30,7 @@ describe('meter', { timeout }, () => {
   it('settles in a batch, and says so only when it is durable', async (t) => {
     const { meter, store, tenant, settled } = await setup(t, { balance: 10_000n })
     const reservation = granted(await meter.reserve(tenant, unlimited, 500n))
-    const usages = [1, 2, 3].map(() => testUsage({ account: tenant, nanoUsd: 100n }))
+    const usages = [1, 2, 3].map(() => sampleUsage({ account: tenant, nanoUsd: 100n }))
     for (const usage of usages) reservation.settle({ usage, receipt: null })
     reservation.close()
     assert.equal(meter.backlog, 3)
@@ -75,7 +76,7 @@ describe('meter', { timeout }, () => {
   it('makes one sum of the rests of tranches before it refuses', async (t) => {
     const { meter, tenant } = await setup(t, { balance: 1_400n })
     const spender = granted(await meter.reserve(tenant, unlimited, 700n))
-    spender.settle({ usage: testUsage({ account: tenant, nanoUsd: 100n }), receipt: null })
+    spender.settle({ usage: sampleUsage({ account: tenant, nanoUsd: 100n }), receipt: null })
     spender.close()
     granted(await meter.reserve(tenant, unlimited, 1_300n))
   })
@@ -106,7 +107,7 @@ describe('meter', { timeout }, () => {
     const refusal = refused(await meter.reserve(tenant, limited, 500n))
     assert.equal(refusal.code, 'key_budget_exceeded')
     assert.equal(refusal.details['have'], 400n)
-    const usage = testUsage({ account: tenant, apiKey: key, nanoUsd: 100n })
+    const usage = sampleUsage({ account: tenant, apiKey: key, nanoUsd: 100n })
     first.settle({ usage, receipt: null })
     first.close()
     granted(await meter.reserve(tenant, limited, 900n)).close()
@@ -117,7 +118,7 @@ describe('meter', { timeout }, () => {
     const { meter, store, tenant, key } = await setup(t, { balance: 100_000n, budget: 1_000n })
     const limited = { id: key, budgetNanoUsd: 1_000n, spentNanoUsd: 0n }
     granted(await meter.reserve(tenant, limited, 100n)).close()
-    const usage = testUsage({ account: tenant, apiKey: key, nanoUsd: 950n })
+    const usage = sampleUsage({ account: tenant, apiKey: key, nanoUsd: 950n })
     await store.settle([{ usage, receipt: null }])
     await until(async () => {
       const answer = await meter.reserve(tenant, limited, 100n)
@@ -130,7 +131,7 @@ describe('meter', { timeout }, () => {
   it('charges nothing for what is free', async (t) => {
     const { meter, tenant, settled } = await setup(t, { balance: 0n })
     const reservation = granted(now(meter.reserve(tenant, unlimited, 0n)))
-    reservation.settle({ usage: testUsage({ account: tenant, nanoUsd: 0n }), receipt: null })
+    reservation.settle({ usage: sampleUsage({ account: tenant, nanoUsd: 0n }), receipt: null })
     reservation.close()
     await meter.flush()
     assert.equal(settled[0]?.usage.hold, null)
@@ -140,9 +141,9 @@ describe('meter', { timeout }, () => {
     const { meter, store, tenant, outage, settled } = await setup(t, { balance: 100_000n })
     const first = granted(await meter.reserve(tenant, unlimited, 400n))
     outage.on = true
-    first.settle({ usage: testUsage({ account: tenant, nanoUsd: 400n }), receipt: null })
+    first.settle({ usage: sampleUsage({ account: tenant, nanoUsd: 400n }), receipt: null })
     const second = granted(now(meter.reserve(tenant, unlimited, 500n)))
-    second.settle({ usage: testUsage({ account: tenant, nanoUsd: 300n }), receipt: null })
+    second.settle({ usage: sampleUsage({ account: tenant, nanoUsd: 300n }), receipt: null })
     second.close()
     const refusal = refused(await meter.reserve(tenant, unlimited, 700n))
     assert.equal(refusal.code, 'store_unavailable')
@@ -158,8 +159,8 @@ describe('meter', { timeout }, () => {
 
   it('lets no row that the store cannot take stop the others', async (t) => {
     const { meter, tenant, settled } = await setup(t, { balance: 100_000n })
-    const good = Array.from({ length: 9 }, () => testUsage({ account: tenant }))
-    const bad = testUsage({ account: tenant, nanoUsd: -5n })
+    const good = Array.from({ length: 9 }, () => sampleUsage({ account: tenant }))
+    const bad = sampleUsage({ account: tenant, nanoUsd: -5n })
     for (const usage of good.toSpliced(4, 0, bad)) meter.settleLate({ usage, receipt: null })
     await meter.flush()
     assert.deepEqual(
@@ -181,7 +182,7 @@ describe('meter', { timeout }, () => {
   it('gives back at the end what it held, after all is settled', async (t) => {
     const { meter, store, tenant } = await setup(t, { balance: 5_000n })
     const reservation = granted(await meter.reserve(tenant, unlimited, 300n))
-    reservation.settle({ usage: testUsage({ account: tenant, nanoUsd: 200n }), receipt: null })
+    reservation.settle({ usage: sampleUsage({ account: tenant, nanoUsd: 200n }), receipt: null })
     reservation.close()
     await meter.close()
     assert.deepEqual(await store.balance(tenantLedger(tenant)), {
