@@ -30,7 +30,8 @@ export const freeOf = (tranche: Tranche): NanoUsd =>
 /** Sets the most a request can cost aside; null when the tranche has not that much left. */
 export function reserve(tranche: Tranche, ceilingNanoUsd: NanoUsd): Tranche | null {
   if (freeOf(tranche) < ceilingNanoUsd) return null
-  return { ...tranche, reservedNanoUsd: tranche.reservedNanoUsd + ceilingNanoUsd }
+  const { heldNanoUsd, reservedNanoUsd, spentNanoUsd } = tranche
+  return { heldNanoUsd, reservedNanoUsd: reservedNanoUsd + ceilingNanoUsd, spentNanoUsd }
 }
 
 export type Spending = {
@@ -58,8 +59,9 @@ export function spend(tranche: Tranche, leftNanoUsd: NanoUsd, costNanoUsd: NanoU
 
 /** The request is over: what it did not use is free again. */
 export const release = (tranche: Tranche, leftNanoUsd: NanoUsd): Tranche => ({
-  ...tranche,
+  heldNanoUsd: tranche.heldNanoUsd,
   reservedNanoUsd: tranche.reservedNanoUsd - leftNanoUsd,
+  spentNanoUsd: tranche.spentNanoUsd,
 })
 
 /** Whether the next tranche should be on its way: less than a quarter is free. */

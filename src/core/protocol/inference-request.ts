@@ -91,14 +91,16 @@ export function readInferenceRequest(api: Api, body: unknown): InferenceRequest 
 function readChat(body: Fields): ChatRequest | Refusal {
   const stray = strayParameter(body, CHAT_PARAMETERS)
   if (stray) return stray
-  const generation = readGeneration(body, 1)
+  const topLogprobs = readChatLogprobs(body)
+  if (isRefusal(topLogprobs)) return topLogprobs
+  const generation = readGeneration(body, 1, topLogprobs, null)
   if (isRefusal(generation)) return generation
   const messages = readMessages(body['messages'])
   if (isRefusal(messages)) return messages
-  const topLogprobs = readChatLogprobs(body)
-  if (isRefusal(topLogprobs)) return topLogprobs
-  const sampling = { ...generation.sampling, topLogprobs }
-  return { ...generation, api: 'chat', messages, sampling }
+  // Named one by one: a spread with more members behind it makes a new hidden class a request in Node 20,
+  // and all code that then meets the object runs at a fraction of its speed.
+  const { model, models, provider, stream, includeUsage, n, sampling } = generation
+  return { model, models, provider, stream, includeUsage, n, sampling, api: 'chat', messages }
 }
 
 function readCompletion(body: Fields): CompletionRequest | Refusal {
@@ -106,20 +108,22 @@ function readCompletion(body: Fields): CompletionRequest | Refusal {
   if (stray) return stray
   const prompts = readInputs(body['prompt'] ?? '<|endoftext|>', 'prompt', MAX_CHOICES)
   if (isRefusal(prompts)) return prompts
-  const generation = readGeneration(body, prompts.length)
+  const topLogprobs = boundedInt(body, 'logprobs', 0, 5)
+  if (isRefusal(topLogprobs)) return topLogprobs
+  const generation = readGeneration(body, prompts.length, topLogprobs, COMPLETION_MAX_TOKENS)
   if (isRefusal(generation)) return generation
   if (generation.sampling.format.type !== 'text')
     return unsupported('response_format', 'is for chat completions')
-  const topLogprobs = boundedInt(body, 'logprobs', 0, 5)
-  if (isRefusal(topLogprobs)) return topLogprobs
   const echo = optionalBoolean(body, 'echo', false)
   if (isRefusal(echo)) return echo
   if (echo) return unsupported('echo', 'is not offered: the prompt is yours already')
-  // OpenAI's old default: 16 tokens where nobody says more.
-  const maxTokens = generation.sampling.maxTokens ?? 16
-  const sampling = { ...generation.sampling, topLogprobs, maxTokens }
-  return { ...generation, api: 'completion', prompts, echo, sampling }
+  const { model, models, provider, stream, includeUsage, n, sampling } = generation
+  const api = 'completion'
+  return { model, models, provider, stream, includeUsage, n, sampling, api, prompts, echo }
 }
+
+/** OpenAI's old default where nobody says more. */
+const COMPLETION_MAX_TOKENS = 16
 
 function readEmbedding(body: Fields): EmbeddingRequest | Refusal {
   const stray = strayParameter(body, EMBEDDING_PARAMETERS)
@@ -151,7 +155,12 @@ function readCommon(body: Fields): Common | Refusal {
   return { model, models, provider }
 }
 
-function readGeneration(body: Fields, prompts: number): GenerationRequest | Refusal {
+function readGeneration(
+  body: Fields,
+  prompts: number,
+  topLogprobs: number | null,
+  defaultMaxTokens: number | null,
+): GenerationRequest | Refusal {
   const common = readCommon(body)
   if (isRefusal(common)) return common
   const stream = optionalBoolean(body, 'stream', false)
@@ -169,12 +178,17 @@ function readGeneration(body: Fields, prompts: number): GenerationRequest | Refu
   }
   const neutral = readNeutral(body)
   if (neutral) return neutral
-  const sampling = readSampling(body)
+  const sampling = readSampling(body, topLogprobs, defaultMaxTokens)
   if (isRefusal(sampling)) return sampling
-  return { ...common, stream, includeUsage, n: n ?? 1, sampling }
+  const { model, models, provider } = common
+  return { model, models, provider, stream, includeUsage, n: n ?? 1, sampling }
 }
 
-function readSampling(body: Fields): Sampling | Refusal {
+function readSampling(
+  body: Fields,
+  topLogprobs: number | null,
+  defaultMaxTokens: number | null,
+): Sampling | Refusal {
   const limit = body['max_completion_tokens'] != null ? 'max_completion_tokens' : 'max_tokens'
   const maxTokens = boundedInt(body, limit, 1, MAX_MAX_TOKENS)
   if (isRefusal(maxTokens)) return maxTokens
@@ -190,12 +204,12 @@ function readSampling(body: Fields): Sampling | Refusal {
   if (isRefusal(format)) return format
   // Seeds are 32 bits in every engine we know; larger or negative ones are folded, not refused.
   return {
-    maxTokens,
+    maxTokens: maxTokens ?? defaultMaxTokens,
     temperature,
     topP,
     seed: seed === null ? null : seed >>> 0,
     stop,
-    topLogprobs: null,
+    topLogprobs,
     format,
   }
 }

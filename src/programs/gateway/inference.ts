@@ -193,8 +193,13 @@ export function createInference(parts: InferenceParts): ServeInference {
         ? CLIENT_CLOSED
         : 200
     metrics.request(turn.api, outcome.model, status, (finishedAt - turn.startedAt) / 1000)
+    const { refusal, bill, model, firstTokenAt, gone = false } = outcome
     parts.report({
-      ...outcome,
+      refusal,
+      bill,
+      model,
+      firstTokenAt,
+      gone,
       api: turn.api,
       requestId: turn.requestId,
       key,

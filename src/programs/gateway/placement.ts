@@ -6,7 +6,12 @@ import type { NanoUsd } from '../../core/base/money.ts'
 import { isRefusal, refuse, type Refusal } from '../../core/base/refusal.ts'
 import type { Millis } from '../../core/base/time.ts'
 import type { InferenceRequest } from '../../core/protocol/inference-request.ts'
-import { chooseReplica, type Chosen, type Full } from '../../core/routing/choose.ts'
+import {
+  chooseReplica,
+  type Choice as RoutingChoice,
+  type Chosen,
+  type Full,
+} from '../../core/routing/choose.ts'
 import { needsOf } from '../../core/routing/needs.ts'
 import type { Replica } from '../../core/routing/replica.ts'
 import { chooseForPlans, type ResumePlan } from '../../core/routing/resume.ts'
@@ -86,28 +91,34 @@ export class Placement {
   }
 
   #choose(): Next | Full | Refusal {
-    const { request, affinity, plans, exclude } = this.#wanted
-    const common = {
+    const { plans } = this.#wanted
+    let first: Full | Refusal | null = null
+    for (const model of this.#models()) {
+      const choice = this.#choiceOf(model)
+      const answer = plans ? chooseForPlans(choice, plans) : withoutPlan(chooseReplica(choice))
+      if ('chosen' in answer) return answer
+      // Somebody who is only busy beats any refusal; else the first model's answer is the one to give.
+      if (first === null || (isRefusal(first) && !isRefusal(answer))) first = answer
+    }
+    return first ?? refuse('model_not_found', 'The request names no model.', { param: 'model' })
+  }
+
+  #choiceOf(model: string): RoutingChoice {
+    const { request, affinity, exclude } = this.#wanted
+    return {
       table: this.#d.table,
+      model,
       needs: needsOf(request),
       contextTokensAtLeast: 0,
       expectedTokens: this.#expectedTokens(),
       preferences: request.provider,
       affinity,
       exclude: this.#hasWaited(RETRY_TRIED_MS) ? NOBODY : exclude,
+      digest: null,
+      engineFamily: null,
       now: this.#d.now(),
       random: this.#d.random,
     }
-    let first: Full | Refusal | null = null
-    for (const model of this.#models()) {
-      const answer = plans
-        ? chooseForPlans({ ...common, model }, plans)
-        : withoutPlan(chooseReplica({ ...common, model, digest: null, engineFamily: null }))
-      if ('chosen' in answer) return answer
-      // Somebody who is only busy beats any refusal; else the first model's answer is the one to give.
-      if (first === null || (isRefusal(first) && !isRefusal(answer))) first = answer
-    }
-    return first ?? refuse('model_not_found', 'The request names no model.', { param: 'model' })
   }
 
   /** What has begun goes on with its own model; what starts over may go to a fallback as well. */
