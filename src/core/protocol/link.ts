@@ -4,6 +4,7 @@
  */
 import { z } from 'zod'
 import { signedOfferSchema } from './offer.ts'
+import { isCount, isRecord } from './read-fields.ts'
 
 /** Versions this software speaks, newest first. The node picks the highest that both know. */
 export const LINK_VERSIONS = [1] as const
@@ -94,6 +95,17 @@ export const attemptEndSchema = z.object({
   outputTokens: z.int().min(0),
 })
 export type AttemptEnd = z.infer<typeof attemptEndSchema>
+
+/** What `attemptEndSchema` takes, told by hand: one comes with every request. */
+export function isAttemptEnd(value: unknown): value is AttemptEnd {
+  if (!isRecord(value)) return false
+  const { finish, inputTokens, outputTokens } = value
+  return (
+    (finish === 'stop' || finish === 'length' || finish === 'cancelled') &&
+    isCount(inputTokens) &&
+    isCount(outputTokens)
+  )
+}
 
 export const attemptErrorSchema = z.object({
   /** A RefusalCode when the request itself is at fault, else an engine's own code. */

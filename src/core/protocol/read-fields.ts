@@ -6,6 +6,10 @@ export type Fields = Readonly<Record<string, unknown>>
 export const isRecord = (value: unknown): value is Fields =>
   typeof value === 'object' && value !== null && !Array.isArray(value)
 
+/** A whole number from 0 that JavaScript counts exactly. */
+export const isCount = (value: unknown): value is number =>
+  Number.isSafeInteger(value) && Number(value) >= 0
+
 /** A short picture of a bad value for a message: never the whole of it. */
 export function at(value: unknown): string {
   if (value === undefined) return 'nothing'

@@ -9,14 +9,17 @@
 import { z } from 'zod'
 import { canonicalJson, type Canonical } from '../base/canonical-json.ts'
 import { priceTokens, type TokenPrice } from '../base/money.ts'
+import { isCount, isRecord } from './read-fields.ts'
 
 export const RECEIPT_DOMAIN = 'baseload receipts v1\n'
 /** A node signs at the latest after this long, so that a tenant can see a receipt soon after its answer. */
 export const RECEIPT_BATCH_MS = 100
 export const MAX_RECEIPTS_PER_BATCH = 256
 
-const hash = z.string().regex(/^[0-9a-f]{64}$/)
-const nano = z.string().regex(/^\d{1,18}$/)
+const HASH = /^[0-9a-f]{64}$/
+const NANO = /^\d{1,18}$/
+const hash = z.string().regex(HASH)
+const nano = z.string().regex(NANO)
 
 export const receiptSchema = z.strictObject({
   v: z.literal(1),
@@ -60,6 +63,65 @@ export const receiptSchema = z.strictObject({
   previous: hash,
 })
 export type Receipt = z.infer<typeof receiptSchema>
+
+/** What `receiptSchema` takes, told by hand: one comes with every request. */
+export function isReceipt(value: unknown): value is Receipt {
+  if (!isRecord(value)) return false
+  for (const [name, isFine] of RECEIPT_CHECKS) if (!isFine(value[name])) return false
+  return Object.keys(value).length === RECEIPT_CHECKS.length
+}
+
+type Check = (value: unknown) => boolean
+
+const isText =
+  (most: number): Check =>
+  (value) =>
+    typeof value === 'string' && value.length <= most
+const matches =
+  (pattern: RegExp): Check =>
+  (value) =>
+    typeof value === 'string' && pattern.test(value)
+const isWithin =
+  (most: number): Check =>
+  (value) =>
+    isCount(value) && value <= most
+const isId = isText(60)
+const isHash = matches(HASH)
+const isNano = matches(NANO)
+const isCarry = isWithin(999_999)
+const isSeed = isWithin(0xffff_ffff)
+
+const RECEIPT_CHECKS = Object.entries<Check>({
+  v: (value) => value === 1,
+  id: isId,
+  attempt: isId,
+  request: isId,
+  gateway: isId,
+  node: isId,
+  nodeKey: isId,
+  api: (value) => value === 'chat' || value === 'completion' || value === 'embedding',
+  model: isText(200),
+  modelDigest: isText(300),
+  engine: isText(200),
+  requestHash: isHash,
+  outputHash: isHash,
+  textHash: isHash,
+  choice: isCount,
+  seed: (value) => value === null || isSeed(value),
+  firstToken: isCount,
+  inputTokens: isCount,
+  billedInputTokens: isCount,
+  outputTokens: isCount,
+  finish: matches(/^(stop|length|cancelled|failed)$/),
+  startedAtMs: isCount,
+  finishedAtMs: isCount,
+  inputNanoUsdPerMTok: isNano,
+  outputNanoUsdPerMTok: isNano,
+  carryIn: isCarry,
+  carryOut: isCarry,
+  nanoUsd: isNano,
+  previous: isHash,
+} satisfies Record<keyof Receipt, Check>)
 
 /** One batch on the link: the exact signed texts in leaf order. The gateway works the root out again. */
 export const receiptBatchSchema = z.strictObject({

@@ -1,6 +1,6 @@
 /** One attempt on a node, seen from the gateway: reads what the node says about it, in order, within its credit. */
 import { FRAME, INITIAL_CREDIT_BYTES } from '../../core/protocol/frame.ts'
-import { attemptEndSchema, attemptErrorSchema } from '../../core/protocol/link.ts'
+import { attemptEndSchema, attemptErrorSchema, isAttemptEnd } from '../../core/protocol/link.ts'
 import { readJson } from './json-payload.ts'
 import type { AttemptHandler, AttemptStream } from './node-link.ts'
 
@@ -114,7 +114,7 @@ export class OutgoingAttempt implements AttemptStream {
 
   #receiveEnd(payload: Uint8Array): string | null {
     if (this.#state !== 'accepted') return this.#before('END')
-    const end = readJson(attemptEndSchema, payload)
+    const end = readJson(attemptEndSchema, payload, isAttemptEnd)
     if (end instanceof Error) return `END on stream ${this.#stream}: ${end.message}`
     this.#state = 'over'
     this.#link.ended(this.#stream)

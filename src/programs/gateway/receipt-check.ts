@@ -6,8 +6,8 @@ import { isModelName } from '../../core/protocol/offer.ts'
 import {
   batchText,
   checkReceiptPrice,
+  isReceipt,
   receiptIdOf,
-  receiptSchema,
   RECEIPT_DOMAIN,
   type Receipt,
   type ReceiptBatch,
@@ -39,8 +39,8 @@ const SIGNATURE = /^[\w-]{86}$/
 export function parseReceipt(text: string): Receipt | null {
   if (text.includes('\n')) return null
   try {
-    const parsed = receiptSchema.safeParse(JSON.parse(text))
-    return parsed.success ? parsed.data : null
+    const receipt: unknown = JSON.parse(text)
+    return isReceipt(receipt) ? receipt : null
   } catch {
     return null
   }
