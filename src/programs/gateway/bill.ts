@@ -25,27 +25,39 @@ export function billOf(
   n: number,
   listPrices: ReadonlyMap<string, ListPrice>,
 ): Bill {
-  const attempts = choices.flatMap((choice) => choice.attempts)
-  const paying = choices.flatMap((choice) => choice.paying.map((attempt) => ({ attempt, choice })))
+  const attempts: Described[] = []
+  const seeds: number[] = []
+  const nodes: string[] = []
+  const receipts: string[] = []
   let nanoUsd = 0n
-  for (const { attempt, choice } of paying) nanoUsd += priceOf(attempt, choice.inputTokens)
+  let model = ''
+  for (const choice of choices) {
+    seeds.push(choice.seed)
+    for (const attempt of choice.attempts) attempts.push(describe(attempt))
+    for (const attempt of choice.paying) {
+      const { node } = attempt.link
+      if (!nodes.includes(node)) nodes.push(node)
+      receipts.push(attempt.receipt)
+      nanoUsd += priceOf(attempt, choice.inputTokens)
+      model ||= attempt.replica.model
+    }
+  }
   const usage = usageOf(choices, n)
-  const saving = savingText(nanoUsd, usage, listPrices.get(paying[0]?.attempt.replica.model ?? ''))
-  const seeds = choices.map((choice) => choice.seed)
+  const saving = savingText(nanoUsd, usage, listPrices.get(model))
   const json = JSON.stringify({
-    attempts: attempts.map(describe),
+    attempts,
     seeds,
     price_nano_usd: String(nanoUsd),
     price_usd: formatUsd(nanoUsd),
-    ...saving,
+    saving,
   })
   return {
     usage,
     nanoUsd,
-    nodes: [...new Set(paying.map(({ attempt }) => attempt.link.node))],
-    receipts: paying.map(({ attempt }) => attempt.receipt),
+    nodes,
+    receipts,
     attempts: attempts.length,
-    saving: saving.saving?.percent ?? null,
+    saving: saving?.percent ?? null,
     json,
   }
 }
@@ -77,28 +89,45 @@ function usageOf(choices: readonly Choice[], n: number): Usage {
   return { inputTokens, outputTokens }
 }
 
-function describe(attempt: Attempt): object {
+/** Members that are undefined are not written. */
+type Described = {
+  node: string
+  model: string
+  tokens: number
+  choice: number
+  receipt: string | undefined
+  outcome: string
+  reason: string | undefined
+}
+
+function describe(attempt: Attempt): Described {
   const { failure, link, replica, ids, header } = attempt
-  const said = { node: link.node, model: replica.model, tokens: ids.length, choice: header.choice }
-  const receipt = ids.length > 0 || attempt.result ? { receipt: attempt.receipt } : {}
-  return failure
-    ? { ...said, ...receipt, outcome: failure.kind, reason: failure.reason }
-    : { ...said, ...receipt, outcome: 'ok' }
+  return {
+    node: link.node,
+    model: replica.model,
+    tokens: ids.length,
+    choice: header.choice,
+    receipt: ids.length > 0 || attempt.result ? attempt.receipt : undefined,
+    outcome: failure?.kind ?? 'ok',
+    reason: failure?.reason,
+  }
 }
 
-type SavingMember = {
-  saving: {
-    percent: string
-    list_usd: string
-    provider: string
-    product: string
-    date: string
-    tier: string
-  } | null
+type SavingText = {
+  percent: string
+  list_usd: string
+  provider: string
+  product: string
+  date: string
+  tier: string
 }
 
-function savingText(nanoUsd: NanoUsd, usage: Usage, list: ListPrice | undefined): SavingMember {
-  if (!list) return { saving: null }
+function savingText(
+  nanoUsd: NanoUsd,
+  usage: Usage,
+  list: ListPrice | undefined,
+): SavingText | null {
+  if (!list) return null
   const { listNanoUsd, percent } = savingAgainst(
     nanoUsd,
     usage.inputTokens,
@@ -107,7 +136,5 @@ function savingText(nanoUsd: NanoUsd, usage: Usage, list: ListPrice | undefined)
   )
   const { provider, product, date, tier } = list
   const share = percent === null ? 'none: the list is free' : `${percent} %`
-  return {
-    saving: { percent: share, list_usd: formatUsd(listNanoUsd), provider, product, date, tier },
-  }
+  return { percent: share, list_usd: formatUsd(listNanoUsd), provider, product, date, tier }
 }
