@@ -24,7 +24,7 @@ const REQUEST = 'req_00000000000000000000000a'
 
 describe('receipt desk', () => {
   it('pays a receipt that agrees, and acknowledges it when the payment is durable', (t) => {
-    const { desk, done, hand, link, commit, settlements } = setup(t)
+    const { desk, done, hand, link, commit } = setup(t)
     const one = done()
     desk.expect(one)
     hand(receiptOf(one))
@@ -36,7 +36,7 @@ describe('receipt desk', () => {
 
   for (const [what, lie] of Object.entries(lies())) {
     it(`pays what the gateway saw when the receipt lies about ${what}`, (t) => {
-      const { desk, done, hand, link, commit, settlements, disputes } = setup(t)
+      const { desk, done, hand, link, commit, disputes } = setup(t)
       const one = done()
       desk.expect(one)
       hand({ ...receiptOf(one), ...lie })
@@ -48,7 +48,7 @@ describe('receipt desk', () => {
   }
 
   it('takes less input than was seen: a node whose engine broke does not know it', (t) => {
-    const { desk, done, hand, settlements, disputes } = setup(t)
+    const { desk, done, hand, disputes } = setup(t)
     const one = done()
     desk.expect(one)
     hand(priced({ ...receiptOf(one), inputTokens: 0, billedInputTokens: 0 }))
@@ -56,7 +56,7 @@ describe('receipt desk', () => {
   })
 
   it('pays on its own word when no receipt came for 30 s, and keeps the one that comes later', (t) => {
-    const { desk, done, hand, clock, settlements, late } = setup(t)
+    const { desk, done, hand, clock, late } = setup(t)
     const one = done()
     desk.expect(one)
     clock.pass(29_000)
@@ -68,7 +68,7 @@ describe('receipt desk', () => {
   })
 
   it('pays a lost node what it delivered, on its receipt if that came meanwhile', (t) => {
-    const { desk, done, hand, settlements } = setup(t)
+    const { desk, done, hand } = setup(t)
     const [one, other] = [done(), done()]
     desk.hold(one.attempt)
     desk.hold(other.attempt)
@@ -82,7 +82,7 @@ describe('receipt desk', () => {
   })
 
   it('pays a receipt that waited until the whole answer was there', (t) => {
-    const { desk, done, hand, settlements } = setup(t)
+    const { desk, done, hand } = setup(t)
     const one = done()
     desk.hold(one.attempt)
     hand(receiptOf(one))
@@ -92,7 +92,7 @@ describe('receipt desk', () => {
   })
 
   it('never pays what is forgiven, and lets the node forget it, early or late', (t) => {
-    const { desk, done, hand, link, settlements, late } = setup(t)
+    const { desk, done, hand, link, late } = setup(t)
     const [early, after, ended] = [done(), done(), done()]
     desk.hold(early.attempt)
     hand(receiptOf(early))
@@ -148,7 +148,7 @@ describe('receipt desk', () => {
 
   describe('a batch', () => {
     it('closes the link when its signature does not fit', (t) => {
-      const { desk, done, link, batchOf, settlements } = setup(t)
+      const { desk, done, link } = setup(t)
       const one = done()
       desk.expect(one)
       const batch = batchOf(receiptOf(one))
@@ -158,14 +158,14 @@ describe('receipt desk', () => {
     })
 
     it('has one signature and not its look-alikes', (t) => {
-      const { desk, done, link, batchOf } = setup(t)
+      const { desk, done, link } = setup(t)
       const batch = batchOf(receiptOf(done()))
       desk.take(link, { ...batch, signature: `${batch.signature}\n` })
       assert.notEqual(link.closedFor, null)
     })
 
     it('is taken receipt by receipt: what is not understood stops no other', (t) => {
-      const { desk, done, link, batchOf, settlements } = setup(t)
+      const { desk, done, link } = setup(t)
       const [one, foreign] = [done(), done()]
       desk.expect(one)
       desk.take(link, batchOf({ ...receiptOf(foreign), node: 'node_other' }, receiptOf(one)))
@@ -221,7 +221,7 @@ describe('receipt desk', () => {
   })
 
   it('settles what still waits when it closes', (t) => {
-    const { desk, done, settlements } = setup(t)
+    const { desk, done } = setup(t)
     const one = done()
     desk.expect(one)
     desk.close()
@@ -308,6 +308,10 @@ function sign(texts: readonly string[]): ReceiptBatch {
   return { signedAtMs: 1, signature, receipts: [...texts] }
 }
 
+const batchOf = (...receipts: Receipt[]): ReceiptBatch => sign(receipts.map(receiptText))
+
+const settlements = ({ reservation }: Done): readonly Settlement[] => reservation.settlements
+
 function setup(t: TestContext) {
   node = ephemeralIdentity('node')
   const clock = aClock(t)
@@ -347,8 +351,6 @@ function setup(t: TestContext) {
     ...more,
     reservation: new FakeReservation(100n),
   })
-  const batchOf = (...receipts: Receipt[]): ReceiptBatch => sign(receipts.map(receiptText))
-  const settlements = ({ reservation }: Done): readonly Settlement[] => reservation.settlements
   return {
     desk,
     clock,
@@ -356,8 +358,6 @@ function setup(t: TestContext) {
     link,
     late,
     done,
-    batchOf,
-    settlements,
     disputes: () => disputes,
     hand: (...receipts: Receipt[]) => desk.take(link, batchOf(...receipts)),
     /** The store has it durably. */
