@@ -37,7 +37,7 @@ const MAX_UNKNOWN = 10_000
 const UNKNOWN_FOR_MS = 5_000
 
 export function createKeyring(parts: {
-  store: Store
+  store: Pick<Store, 'account' | 'accounts' | 'keyByHash' | 'keysSince'>
   now: () => Millis
   logger: Logger
   pollMs?: number
