@@ -170,14 +170,14 @@ async function setup(t: TestContext) {
     store,
     clock,
     /** The account's name, or the refusal's code. */
-    async enter(secret: string, scope: Scope = 'inference'): Promise<string> {
+    enter: async (secret: string, scope: Scope = 'inference'): Promise<string> => {
       const entry: Awaited<ReturnType<typeof keyring.authenticate>> = await keyring.authenticate(
         `Bearer ${secret}`,
         scope,
       )
       return isRefusal(entry) ? entry.code : nameOf(entry)
     },
-    async poll(): Promise<void> {
+    poll: async (): Promise<void> => {
       clock.pass(1_000)
       for (let i = 0; i < 4; i++) await turn()
     },

@@ -33,8 +33,7 @@ export const ALL_SCOPES: readonly Scope[] = ['inference', 'account', 'keys']
 export async function setupControl(change: Partial<ControlParts> = {}) {
   const { store, usages, receipts } = memoryStore()
   const logs: { message: string; fields: unknown }[] = []
-  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the keyring asks for no more of it
-  const keyring = createKeyring({ store: store as Store, now: () => NOW, logger: silentLogger })
+  const keyring = createKeyring({ store, now: () => NOW, logger: silentLogger })
   const parts: ControlParts = {
     store,
     async authenticate(authorization, scope) {
