@@ -52,6 +52,12 @@ describe('when an attempt breaks', () => {
     assert.deepEqual(kinds({ preference: 'fail', tokens: 0, shown: false }), ['restart  any'])
   })
 
+  it('gives again what is too long to be sent along', () => {
+    assert.deepEqual(kinds({ fits: false }), ['replay  name:bard llama.cpp'])
+    assert.deepEqual(kinds({ fits: false, shown: false }), ['restart  any'])
+    assert.match(failure({ fits: false, structured: true }), /cannot be continued/)
+  })
+
   it('is done when only the END was lost', () => {
     assert.deepEqual(planResume(broken({ maxTokens: 5 })), { kind: 'whole' })
   })
@@ -158,6 +164,7 @@ function broken(more: Partial<Broken>): Broken {
     engineFamily: 'llama.cpp',
     attempts: 1,
     fruitless: 0,
+    fits: true,
     reason: 'link lost',
     now: 0,
     deadline: 1000,

@@ -22,6 +22,8 @@ export type Broken = {
   /** Tokens that earlier attempts gave, and whether the ids of all of them are known. */
   readonly tokens: number
   readonly idsKnown: boolean
+  /** Whether what was given can be sent to a node at all: a header holds only so much. */
+  readonly fits: boolean
   /** Of the whole answer; null: as much as the context holds. */
   readonly maxTokens: number | null
   readonly digest: string
@@ -74,6 +76,7 @@ const RESTART: ResumePlan = { kind: 'restart', needs: [], digest: null, engineFa
 function continuations(broken: Broken): ResumePlan[] {
   const { digest, engineFamily, idsKnown, sampled } = broken
   if (broken.structured || broken.api === 'embedding' || broken.preference !== 'continue') return []
+  if (!broken.fits) return []
   const byText: ResumePlan = {
     kind: 'resume_text',
     needs: ['resume_text'],

@@ -1,6 +1,11 @@
 /** What a choice has given so far, over all its attempts: the log from which another node can go on. */
+import { MAX_ATTEMPT_HEADER_BYTES } from '../../core/protocol/link.ts'
 import type { TokenChunk } from '../../core/protocol/token-chunk.ts'
 import { Replay } from '../../core/routing/replay.ts'
+
+/** A u32 as decimal digits, and its comma. */
+const MAX_ID_BYTES = 11
+const REST_OF_HEADER_BYTES = 4096
 
 export class Answer {
   readonly ids: number[] = []
@@ -24,6 +29,13 @@ export class Answer {
   /** The next attempt gives all of it again, from the start, or does not. */
   expectReplay(expected: boolean): void {
     this.#replay = expected ? new Replay(this.text) : null
+  }
+
+  /** Whether all of it can go before a request, for another node to continue. */
+  get fitsHeader(): boolean {
+    const textBytes = Buffer.byteLength(JSON.stringify(this.text))
+    const idsBytes = MAX_ID_BYTES * this.ids.length
+    return textBytes + idsBytes + REST_OF_HEADER_BYTES <= MAX_ATTEMPT_HEADER_BYTES
   }
 
   /** A replay is expected, and has not come to its end. */

@@ -31,6 +31,14 @@ describe('a choice whose node is lost after some tokens', () => {
     assert.deepEqual(net.last().header.resume, { tokenIds: [], text: 'ab' })
   })
 
+  it('is given again from the start when it is too long for a header: that would end the next link', (t) => {
+    const net = setup(t, { request: greedy })
+    const piece = '\u0001'.repeat(60_000) // six bytes each in JSON
+    for (let i = 0; i < 50; i++) net.last().say(piece)
+    net.last().lost()
+    assert.equal(net.last().header.resume, null)
+  })
+
   it('is whole when only its END was lost', (t) => {
     const net = setup(t, { request: { ...greedy, max_tokens: 2 } })
     net.last().say('a', 'b').lost()

@@ -353,6 +353,7 @@ export class Choice implements AttemptOwner, PlacementOwner {
       shown: this.#shown,
       tokens: this.answer.ids.length,
       idsKnown: !this.answer.ids.includes(NO_TOKEN_ID),
+      fits: this.answer.fitsHeader,
       maxTokens: maxTokensOf(request),
       digest: began.replica.digest,
       engineFamily: began.replica.engineFamily,

@@ -5,7 +5,7 @@
 import { OpenAPIHono } from '@hono/zod-openapi'
 import { bodyLimit } from 'hono/body-limit'
 import { idFrom } from '../../core/base/id.ts'
-import { refuse } from '../../core/base/refusal.ts'
+import { errorBody, refuse, REFUSALS } from '../../core/base/refusal.ts'
 import { CORS_HEADERS, PREFLIGHT_HEADERS } from '../../io/http/cors.ts'
 import { accountRoutes } from './control/account-routes.ts'
 import { refused } from './control/answers.ts'
@@ -25,7 +25,11 @@ import { receiptRoutes } from './control/receipt-routes.ts'
 import { serviceRoutes } from './control/service-routes.ts'
 import { routeTable, strayRefusal, type RouteTable } from './control/strays.ts'
 
-export type ControlApi = { fetch(request: Request): Response | Promise<Response> }
+export type ControlApi = {
+  fetch(request: Request): Response | Promise<Response>
+  /** The answer to a request whose path or host makes no URL, so that there is nothing to fetch. */
+  unreadable(): Response
+}
 
 /** Answers every request it is given: also OPTIONS, unknown paths and wrong methods of the model routes. */
 export function createControlApi(parts: ControlParts): ControlApi {
@@ -48,7 +52,16 @@ export function createControlApi(parts: ControlParts): ControlApi {
     if (allow !== null) response.headers.set('allow', allow)
     return response
   })
-  return { fetch: (request) => app.fetch(request) }
+  return {
+    fetch: (request) => app.fetch(request),
+    unreadable: () => unreadable(idFrom('req', parts.randomBytes(15))),
+  }
+}
+
+function unreadable(requestId: string): Response {
+  const refusal = refuse('invalid_value', "The path and the header 'Host' do not make a URL.")
+  const headers = { 'content-type': 'application/json', 'x-request-id': requestId, ...CORS_HEADERS }
+  return new Response(errorBody(refusal), { status: REFUSALS[refusal.code].status, headers })
 }
 
 /** What every answer wears: an id, CORS, and an error that tells callers only what is theirs to know. */

@@ -109,7 +109,9 @@ export async function startGateway(
     logger,
   }
   const controlApi = createControlApi(controlParts)
-  const control = getRequestListener((request) => controlApi.fetch(request))
+  const control = getRequestListener((request) => controlApi.fetch(request), {
+    errorHandler: () => controlApi.unreadable(),
+  })
 
   const server = createHttpServer({
     onRequest: (request, response) => route(request, response),

@@ -34,6 +34,8 @@ type Parts = {
 
 /** How often the store is told that a node is still there. */
 const NOTE_EVERY_MS = 60_000
+/** Names cost a stranger nothing: only so many are remembered, the last ones noted. */
+const MAX_RECORDS = 65_536
 
 export function createNetwork(parts: Parts): Network {
   const { table, store, now, logger } = parts
@@ -89,7 +91,12 @@ export function createNetwork(parts: Parts): Network {
 
   function remember(record: NodeRecord): void {
     const tierBefore = records.get(record.node)?.tier ?? 'community'
+    records.delete(record.node)
     records.set(record.node, record)
+    for (const oldest of records.keys()) {
+      if (records.size <= MAX_RECORDS) break
+      records.delete(oldest)
+    }
     const link = byNode.get(record.node)
     if (link && record.tier !== tierBefore) offer(link)
   }
