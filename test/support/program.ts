@@ -1,0 +1,185 @@
+/**
+ * The built program as processes of their own: started, killed, started again, and never left behind. Each child
+ * has an IPC channel: over it it says that it is ready, and by its end it learns that these tests are gone.
+ */
+import assert from 'node:assert/strict'
+import { spawn, type ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync, readdirSync, statSync } from 'node:fs'
+import { createServer, type AddressInfo } from 'node:net'
+import { join } from 'node:path'
+import type { TestContext } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import { childMessage } from '../../src/programs/cli/shell/supervised.ts'
+
+const root = fileURLToPath(new URL('../..', import.meta.url))
+const MAIN = join(root, 'dist/src/programs/cli/main.js')
+export const DEMO_MODEL = 'bard-3m'
+const MODEL_FILE = join(root, 'models', DEMO_MODEL, `${DEMO_MODEL}-f16.gguf`)
+/** What is kept of a child's output, for the message of a failure. */
+const MAX_SAID_CHARACTERS = 20_000
+const LOOK_EVERY_MS = 20
+
+const living = new Set<ChildProcess>()
+process.once('exit', () => {
+  for (const child of living) child.kill('SIGKILL')
+})
+
+export class Program {
+  readonly name: string
+  readonly #args: readonly string[]
+  readonly #env: NodeJS.ProcessEnv
+  #child: ChildProcess | null = null
+  #said = ''
+
+  /** Killed when the test ends, should it still run then. */
+  constructor(
+    t: TestContext,
+    plan: { name: string; args: readonly string[]; env?: NodeJS.ProcessEnv },
+  ) {
+    checkBuild()
+    this.name = plan.name
+    this.#args = plan.args
+    this.#env = { ...process.env, BASELOAD_LOG_LEVEL: 'warn', ...plan.env }
+    t.after(() => this.kill('SIGKILL'))
+  }
+
+  /** What it wrote to standard output and standard error since it was last started. */
+  get said(): string {
+    return this.#said
+  }
+
+  /** Null while it does not run. */
+  get pid(): number | null {
+    return this.#child?.pid ?? null
+  }
+
+  /** Resolves with the id that it reports when it can be used. */
+  async start(): Promise<string> {
+    assert.equal(this.#child, null, `${this.name} runs already`)
+    this.#said = ''
+    const child = spawn(process.execPath, [MAIN, ...this.#args], {
+      cwd: root,
+      env: this.#env,
+      stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
+    })
+    this.#child = child
+    living.add(child)
+    for (const stream of [child.stdout, child.stderr])
+      stream?.setEncoding('utf8').on('data', (text: string) => {
+        this.#said = (this.#said + text).slice(-MAX_SAID_CHARACTERS)
+      })
+    child.once('exit', (code, signal) => {
+      living.delete(child)
+      if (this.#child === child) this.#child = null
+      this.#said += `\n[${this.name} ended: ${signal ?? `exit code ${code}`}]\n`
+    })
+    return this.#ready(child)
+  }
+
+  #ready(child: ChildProcess): Promise<string> {
+    return new Promise((resolve, reject) => {
+      child.on('message', (value) => {
+        const message = childMessage.safeParse(value)
+        if (message.success) resolve(message.data.ready.id)
+      })
+      child.once('exit', () => reject(new Error(`${this.name} ended:\n${this.#said}`)))
+    })
+  }
+
+  /** Resolves when it has written something like this since it was last started. */
+  async says(wanted: RegExp): Promise<void> {
+    while (!wanted.test(this.#said)) {
+      assert.ok(this.#child, `${this.name} ended before it said ${wanted}:\n${this.#said}`)
+      await sleep(LOOK_EVERY_MS)
+    }
+  }
+
+  /** Sends the signal and goes on. */
+  signal(signal: NodeJS.Signals): void {
+    this.#child?.kill(signal)
+  }
+
+  /** Sends a signal that ends it, and resolves when it is gone. */
+  async kill(signal: 'SIGKILL' | 'SIGTERM' | 'SIGINT'): Promise<void> {
+    const child = this.#child
+    if (!child) return
+    const gone = once(child, 'exit')
+    child.kill(signal)
+    // A stopped process takes no other signal.
+    child.kill('SIGCONT')
+    await gone
+  }
+}
+
+/** `port` stays the same over restarts. */
+export const gatewayProgram = (
+  t: TestContext,
+  plan: { name: string; home: string; port: number; databaseUrl: string },
+): Program =>
+  new Program(t, {
+    name: plan.name,
+    args: ['gateway', '--home', plan.home, '--port', String(plan.port)],
+    env: { BASELOAD_DATABASE_URL: plan.databaseUrl },
+  })
+
+/** A node with the real demo model on one thread. */
+export const nodeProgram = (
+  t: TestContext,
+  plan: { name: string; home: string; gateways: readonly string[] },
+): Program =>
+  new Program(t, {
+    name: plan.name,
+    args: [
+      'join',
+      ...plan.gateways,
+      ...flags({
+        home: plan.home,
+        model: `${DEMO_MODEL}=${MODEL_FILE}`,
+        slots: '4',
+        threads: '1',
+        gpu: 'none',
+        'engines-dir': enginesDir(),
+      }),
+      '--skip-doctor',
+    ],
+  })
+
+const flags = (values: Record<string, string>): string[] =>
+  Object.entries(values).flatMap(([name, value]) => [`--${name}`, value])
+
+const enginesDir = (): string =>
+  process.env['BASELOAD_ENGINES'] ?? join(root, 'node_modules/.cache/baseload/engines')
+
+/** A port that nobody has now: the gateways of a test keep theirs over many restarts. */
+export async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo
+  server.close()
+  await once(server, 'close')
+  return port
+}
+
+let checked = false
+
+/** These tests run what was built: an old build would be tested instead of the sources. */
+function checkBuild(): void {
+  if (checked) return
+  assert.ok(existsSync(MAIN), `${MAIN} is missing: run \`npm test\`, which builds it`)
+  const builtAt = newest(join(root, 'dist/src'), /\.js$/)
+  assert.ok(
+    newest(join(root, 'src'), /(?<!\.test)\.(ts|sql)$/) <= builtAt,
+    'dist/ is older than src/: run `npm test`, which builds it',
+  )
+  checked = true
+}
+
+function newest(folder: string, wanted: RegExp): number {
+  const files = readdirSync(folder, { recursive: true, encoding: 'utf8' })
+  const times = files
+    .filter((file) => wanted.test(file))
+    .map((file) => statSync(join(folder, file)).mtimeMs)
+  return Math.max(0, ...times)
+}
