@@ -157,10 +157,16 @@ type Crowd = {
   upgraded(socket: Duplex): void
   /** Calls back once no plain connection is left: now or later. */
   onEmpty(then: () => void): void
+  /** Connections on which nothing was ever asked: clients open them ahead, and node:http does not call them idle. */
+  cutUnused(): void
   cutAll(): number
 }
 
-type Connection = { readonly address: string; answer: ServerResponse | undefined }
+type Connection = {
+  readonly address: string
+  readonly socket: Socket
+  answer: ServerResponse | undefined
+}
 
 /** Counts connections and turns away those above the limits. */
 function watchConnections(server: Server, options: HttpServerOptions): Crowd {
@@ -183,7 +189,7 @@ function watchConnections(server: Server, options: HttpServerOptions): Crowd {
     const address = socket.remoteAddress ?? ''
     const sameAddress = perAddress.get(address) ?? 0
     if (plain.size >= max || sameAddress >= maxPerAddress) return answerCrowded(socket)
-    plain.set(socket, { address, answer: undefined })
+    plain.set(socket, { address, socket, answer: undefined })
     perAddress.set(address, sameAddress + 1)
     socket.once('close', () => leave(socket))
   })
@@ -199,6 +205,9 @@ function watchConnections(server: Server, options: HttpServerOptions): Crowd {
     onEmpty(then) {
       whenEmpty = then
       if (plain.size === 0) then()
+    },
+    cutUnused() {
+      for (const { socket } of plain.values()) if (socket.bytesRead === 0) socket.destroy()
     },
     cutAll() {
       const left = [...plain.keys()]
@@ -216,7 +225,10 @@ function closeServer(server: Server, crowd: Crowd, deadlineMs: number): Promise<
   return new Promise((resolve) => {
     let cut = 0
     server.close()
-    const idle = setInterval(() => server.closeIdleConnections(), IDLE_CHECK_MS)
+    const idle = setInterval(() => {
+      server.closeIdleConnections()
+      crowd.cutUnused()
+    }, IDLE_CHECK_MS)
     const deadline = setTimeout(() => (cut = crowd.cutAll()), deadlineMs)
     crowd.onEmpty(() => {
       clearInterval(idle)

@@ -202,6 +202,15 @@ describe('listening and closing', () => {
     await assert.rejects(fetch(url))
   })
 
+  it('does not wait for connections on which nothing was asked yet', { timeout }, async (t) => {
+    const { server, port } = await setup(t)
+    const unused = await open(port, '')
+    const cut = new Promise((resolve) => unused.once('close', resolve))
+    while (server.connections() === 0) await new Promise(setImmediate)
+    assert.equal(await server.close(60_000), 0)
+    await cut
+  })
+
   it('cuts what is left after the deadline', { timeout }, async (t) => {
     const { server, url, held } = await setup(t)
     const answer = fetch(`${url}/held`)
