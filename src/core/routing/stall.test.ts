@@ -7,8 +7,9 @@ describe('a silent stream', () => {
   it('is suspect far beyond its own rhythm', () => {
     assert.equal(suspectAfterMs({ phase: 'decoding', firstTokenMs: 50, tokenMs: 10 }), 600)
     assert.equal(suspectAfterMs({ phase: 'decoding', firstTokenMs: 50, tokenMs: 200 }), 1600)
-    assert.equal(suspectAfterMs({ phase: 'first-token', firstTokenMs: 50, tokenMs: 10 }), 3000)
-    assert.equal(suspectAfterMs({ phase: 'first-token', firstTokenMs: 2000, tokenMs: 10 }), 8000)
+    assert.equal(suspectAfterMs({ phase: 'first-token', firstTokenMs: 50, tokenMs: 10 }), 1000)
+    assert.equal(suspectAfterMs({ phase: 'first-token', firstTokenMs: 900, tokenMs: 10 }), 3600)
+    assert.equal(suspectAfterMs({ phase: 'first-token', firstTokenMs: 9000, tokenMs: 10 }), 5000)
   })
 
   it('is always suspected before it is given up, and given up some time', () => {

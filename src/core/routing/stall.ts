@@ -19,15 +19,16 @@ type Patience = {
   readonly unmeasuredMs: Millis
 }
 
+/** Short, because a ping costs nothing and a living node answers it whatever its model does. */
 const SUSPECT: Record<Rhythm['phase'], Patience> = {
   // A long prompt may take many times the average, so patience is longer and its end further off.
   'first-token': {
-    leastMs: 3 * SECOND,
+    leastMs: SECOND,
     timesAverage: 4,
-    mostMs: 30 * SECOND,
-    unmeasuredMs: 10 * SECOND,
+    mostMs: 5 * SECOND,
+    unmeasuredMs: 2 * SECOND,
   },
-  decoding: { leastMs: 600, timesAverage: 8, mostMs: 10 * SECOND, unmeasuredMs: 3 * SECOND },
+  decoding: { leastMs: 600, timesAverage: 8, mostMs: 5 * SECOND, unmeasuredMs: SECOND },
 }
 
 const GIVE_UP: Record<Rhythm['phase'], Patience> = {

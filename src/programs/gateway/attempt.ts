@@ -67,6 +67,8 @@ export class Attempt implements AttemptHandler {
   settled = false
   /** A ping that asks whether the node still lives is under way. */
   doubted = false
+  /** When the node last answered such a ping. */
+  vouchedAt: Millis | null = null
 
   readonly #owner: AttemptOwner
   readonly #now: () => Millis

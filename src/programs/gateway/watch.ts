@@ -43,15 +43,18 @@ export function createWatch(parts: { now: () => Millis }): Watch {
 
   function judge(attempt: Attempt, at: Millis): void {
     const silentMs = at - attempt.lastProgressAt
-    if (attempt.doubted || silentMs <= suspicionOf(attempt)) return
+    const suspicionMs = suspicionOf(attempt)
+    if (attempt.doubted || silentMs <= suspicionMs) return
     if (silentMs > giveUpAfterMs(rhythmOf(attempt))) {
       attempt.abandon(`no token for ${Math.round(silentMs)} ms, though the node answers`)
       return
     }
+    if (attempt.vouchedAt !== null && at - attempt.vouchedAt <= suspicionMs) return
     attempt.doubted = true
     const { lastProgressAt } = attempt
     void attempt.link.ping(PING_TIMEOUT_MS).then((alive) => {
       attempt.doubted = false
+      if (alive) attempt.vouchedAt = now()
       // Its answer may lie here unread, behind its tokens or because this process was stopped.
       const unheard =
         attempt.lastProgressAt > lastProgressAt ||
