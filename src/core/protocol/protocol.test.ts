@@ -75,6 +75,16 @@ describe('token chunks', () => {
     )
   })
 
+  it('keep ids apart that share a slot, and texts apart that share an id', () => {
+    const chunks = [0, 8192, 0, 7, 7].map((id, i) => ({
+      id,
+      text: ['a', 'b', 'ab'][i % 3] ?? '',
+      logprob: '',
+    }))
+    for (let round = 0; round < 2; round++)
+      assert.deepEqual(decodeTokenChunks(encodeTokenChunks(chunks)), chunks)
+  })
+
   it('refuse truncation, bad UTF-8 and a part over the limit', () => {
     const whole = encodeTokenChunks([{ id: 1, text: 'abc', logprob: '' }])
     for (let cut = 1; cut < whole.length; cut++)
