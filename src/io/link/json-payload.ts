@@ -25,5 +25,5 @@ export function readJson<T>(
 
 export const writeJson = (value: object): Buffer => Buffer.from(JSON.stringify(value))
 
-const textOf = (payload: Uint8Array): string =>
+export const textOf = (payload: Uint8Array): string =>
   Buffer.from(payload.buffer, payload.byteOffset, payload.byteLength).toString()

@@ -6,7 +6,7 @@ import { MAX_RECEIPTS_PER_BATCH, receiptBatchSchema } from '../../core/protocol/
 import type { Millis } from '../../core/base/time.ts'
 import { BodySender } from './body-sender.ts'
 import { reasonFromText, reasonText, type CloseReason, type LinkCode } from './close-reason.ts'
-import { readJson } from './json-payload.ts'
+import { readJson, textOf } from './json-payload.ts'
 import type { LinkSocket, LinkSocketOwner } from './link-socket.ts'
 import type { AttemptHandler, AttemptStream, LinkEvents, NodeLink } from './node-link.ts'
 import { OutgoingAttempt, type AttemptLink } from './outgoing-attempt.ts'
@@ -50,6 +50,7 @@ export class LinkedNode implements NodeLink, LinkSocketOwner, AttemptLink {
   #bodies: BodySender | null = null
   #pings: Map<number, () => void> | null = null
   #acks: string[] | null = null
+  #heartbeatText = ''
   #lastStream = 0
   #lastPing = 0
   #closed: CloseReason | null = null
@@ -202,9 +203,14 @@ export class LinkedNode implements NodeLink, LinkSocketOwner, AttemptLink {
   }
 
   #heartbeat(payload: Uint8Array): string | null {
-    const heartbeat = readJson(heartbeatSchema, payload)
-    if (heartbeat instanceof Error) return `HEARTBEAT: ${heartbeat.message}`
-    this.heartbeat = heartbeat
+    // Idle nodes say the same for hours: nothing is parsed, and nothing new grows old in memory, thousands of times a second.
+    const text = textOf(payload)
+    if (text !== this.#heartbeatText) {
+      const heartbeat = readJson(heartbeatSchema, payload)
+      if (heartbeat instanceof Error) return `HEARTBEAT: ${heartbeat.message}`
+      this.heartbeat = heartbeat
+      this.#heartbeatText = text
+    }
     this.#house.events.heartbeat(this)
     return null
   }
