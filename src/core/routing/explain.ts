@@ -8,7 +8,12 @@ import { can, type Replica } from './replica.ts'
 /** A lost node is usually back within seconds. */
 const RETRY_S = 5
 
+/** Nothing is known of this model: it does not exist, or no node at all is here to tell. */
 export function modelNotFound(model: string, known: readonly string[]): Refusal {
+  if (known.length === 0)
+    return unavailable(`No node is linked now, so nobody can serve '${model.slice(0, 200)}'.`, {
+      nodes: 0,
+    })
   const near = nearNames(model, known)
   const hint = near.length > 0 ? ` Did you mean ${near.join(' or ')}?` : ''
   return refuse(

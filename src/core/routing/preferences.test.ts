@@ -128,6 +128,12 @@ describe('a refusal', () => {
     assert.deepEqual([answer.code, answer.retryAfterS], ['no_node_available', 5])
   })
 
+  it('does not call a model unknown while no node at all is there to know it', () => {
+    const answer = chooseReplica(aChoice(aTable([]).table, { model: 'any' }))
+    assert.ok(isRefusal(answer))
+    assert.deepEqual([answer.code, answer.retryAfterS], ['no_node_available', 5])
+  })
+
   it('suggests models for one that nobody knows', () => {
     const { table } = aTable([{ model: 'bard-3m' }, { model: 'meta/llama-3' }])
     const answer = chooseReplica(aChoice(table, { model: 'Brad-3m' }))

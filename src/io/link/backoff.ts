@@ -8,8 +8,8 @@ import type { Random } from '../../core/base/random.ts'
 const FIRST_CEILING_MS = 200
 const LAST_CEILING_MS = 15_000
 
-/** A link that lasted so long was good: the next failure starts from the quick retry again. */
-const GOOD_LINK_MS = 10_000
+/** A link that lasted so long was good, if only for a gateway that crashes often: the next wait is a short one again. */
+const GOOD_LINK_MS = 1_000
 
 /** After a refusal that only a person can heal: a new clock, key, config or version. */
 export const REFUSED_RETRY_MS = 60_000
