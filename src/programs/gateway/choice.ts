@@ -95,7 +95,8 @@ export class Choice implements AttemptOwner, PlacementOwner {
   }
 
   start(): void {
-    this.#place(null)
+    // Another choice of the same answer may have failed already.
+    if (!this.over) this.#place(null)
   }
 
   /** What it gave is the tenant's now, and is paid. */
