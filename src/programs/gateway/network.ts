@@ -24,7 +24,7 @@ export type Network = {
 
 type Parts = {
   table: ReplicaTable
-  store: Store
+  store: Pick<Store, 'nodeSeen'>
   now: () => Millis
   logger: Logger
   /** Somebody who waits may be served now. */
@@ -73,14 +73,11 @@ export function createNetwork(parts: Parts): Network {
     for (const link of toNote) {
       toNote.delete(link)
       const since = noted.get(link.link) ?? link.linkedAt
+      const at = now()
       try {
-        const record = await store.nodeSeen(
-          link.node,
-          link.nodeKey,
-          now(),
-          Math.round((now() - since) / 1000),
-        )
-        noted.set(link.link, now())
+        const linkedSeconds = Math.max(0, Math.round((at - since) / 1000))
+        const record = await store.nodeSeen(link.node, link.nodeKey, at, linkedSeconds)
+        noted.set(link.link, at)
         remember(record)
       } catch (error) {
         logger.warn('node not noted', { node: link.node, error: reasonOf(error) })
