@@ -1,6 +1,6 @@
 /** What was acknowledged survives the sudden death of PostgreSQL, and nothing counts twice. */
 import assert from 'node:assert/strict'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, it, type TestContext } from 'node:test'
@@ -21,14 +21,15 @@ describe('settling', { timeout: 60_000 + KILLS * 20_000 }, () => {
   it(`loses nothing and pays nothing twice when PostgreSQL is killed ${KILLS} times`, async (t) => {
     const { postgres, store, tenant } = await setup(t)
     const run = { going: true, acknowledged: new Map<string, bigint>(), again: 0, faults: 0 }
+    t.after(() => (run.going = false))
     const lanes = Array.from({ length: LANES }, () => settleForEver(store, tenant, run))
-    for (let kill = 0; kill < KILLS; kill++) {
+    for (let round = 0; round < KILLS; round++) {
       const before = run.acknowledged.size
       await until(() => run.acknowledged.size > before + 500)
       await sleep(Math.random() * 50)
       const pid = postgres.pid()
       assert.ok(pid !== null)
-      process.kill(pid, 'SIGKILL')
+      killAll(pid)
       await until(() => postgres.pid() !== null && postgres.pid() !== pid)
     }
     run.going = false
@@ -48,6 +49,30 @@ describe('settling', { timeout: 60_000 + KILLS * 20_000 }, () => {
   })
 })
 
+/** The server and, where /proc tells them, its sessions in the middle of their work: like a power cut, but for the disk. */
+function killAll(postmaster: number): void {
+  const processes = process.platform === 'linux' ? readdirSync('/proc').map(Number) : []
+  const sessions = processes.filter((pid) => pid > 0 && parentOf(pid) === postmaster)
+  for (const pid of [...sessions, postmaster]) kill(pid)
+}
+
+function kill(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL')
+  } catch {
+    // It has ended meanwhile: as good as killed.
+  }
+}
+
+function parentOf(pid: number): number | null {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
+    return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1])
+  } catch {
+    return null
+  }
+}
+
 type Run = { going: boolean; acknowledged: Map<string, bigint>; again: number; faults: number }
 
 /** Each batch until it is acknowledged, like the meter. */
@@ -63,7 +88,7 @@ async function settleForEver(store: Store, tenant: string, run: Run): Promise<vo
 }
 
 async function settleAtLast(store: Store, batch: readonly Settlement[], run: Run): Promise<void> {
-  for (;;) {
+  for (let tries = 0; tries < 1_000; tries++) {
     try {
       const outcomes = await store.settle(batch)
       assert.ok(outcomes.every((outcome) => outcome === 'settled' || outcome === 'duplicate'))
@@ -75,6 +100,7 @@ async function settleAtLast(store: Store, batch: readonly Settlement[], run: Run
       await sleep(20)
     }
   }
+  throw new Error('the store did not come back')
 }
 
 async function until(condition: () => boolean): Promise<void> {
