@@ -44,7 +44,6 @@ export function aClock(t: TestContext) {
     },
   }
 }
-export type Clock = ReturnType<typeof aClock>
 
 export function aKey(name = 'alice'): KeyEntry {
   const id = `key_${name.padEnd(24, '0')}`
