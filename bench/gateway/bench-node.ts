@@ -124,8 +124,17 @@ class BenchNode {
     else setTimeout(turn, begin - performance.now())
   }
 
-  #end({ attempt, given, startedAtMs }: Answer): void {
-    attempt.end({ finish: 'length', inputTokens: INPUT_TOKENS, outputTokens: given })
+  #end(answer: Answer): void {
+    answer.attempt.end({
+      finish: 'length',
+      inputTokens: INPUT_TOKENS,
+      outputTokens: answer.given,
+    })
+    // After the link's own flush, which was asked for first: the tenant does not wait for the receipt.
+    setImmediate(() => this.#receipt(answer))
+  }
+
+  #receipt({ attempt, given, startedAtMs }: Answer): void {
     const { header, body } = attempt
     const billedInputTokens = header.billInput ? INPUT_TOKENS : 0
     const price = priceOf(benchModel)
