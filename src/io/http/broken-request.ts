@@ -6,7 +6,7 @@ import { errorBody, refuse, REFUSALS, type Refusal } from '../../core/base/refus
 
 /**
  * Answers a parser error or timeout and closes. When an answer is already under way on the connection
- * (`running`), nothing may be mixed into it: then it only closes.
+ * (`running`), nothing may be mixed into it: then it only closes, after what was written already.
  */
 export function answerBrokenRequest(
   error: NodeJS.ErrnoException,
@@ -14,7 +14,8 @@ export function answerBrokenRequest(
   running: ServerResponse | undefined,
 ): void {
   const mixed = running !== undefined && running.headersSent && !running.writableFinished
-  if (!socket.writable || error.code === 'ECONNRESET' || mixed) socket.destroy()
+  if (!socket.writable || error.code === 'ECONNRESET') socket.destroy()
+  else if (mixed) endAndClose(socket, '')
   else answerAndClose(socket, refusalOf(error.code))
 }
 
@@ -65,6 +66,15 @@ function answerAndClose(socket: Duplex, refusal: Refusal): void {
     'connection: close',
     ...(refusal.retryAfterS === null ? [] : [`retry-after: ${refusal.retryAfterS}`]),
   ]
-  socket.on('error', () => socket.destroy())
-  socket.end(`${lines.join('\r\n')}\r\n\r\n${body}`, () => socket.destroy())
+  endAndClose(socket, `${lines.join('\r\n')}\r\n\r\n${body}`)
+}
+
+/** How long the other end may take to read the last of what it is told. */
+const LAST_WORDS_MS = 1_000
+
+function endAndClose(socket: Duplex, lastWords: string): void {
+  const destroy = (): void => void socket.destroy()
+  const timer = setTimeout(destroy, LAST_WORDS_MS)
+  socket.on('error', destroy).once('close', () => clearTimeout(timer))
+  socket.end(lastWords, destroy)
 }
