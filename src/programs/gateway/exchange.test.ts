@@ -184,6 +184,35 @@ describe('exchange', limit, () => {
     },
   )
 
+  it(
+    'keeps what a slow tenant is still to get, the end included, until it reads',
+    limit,
+    async (t) => {
+      const net = await setup(t, stream)
+      const socket = connect(net.port, '127.0.0.1').pause()
+      socket.write('POST / HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 0\r\n\r\n')
+      const node = await net.sent(1)
+      let sentBytes = 0
+      do {
+        node.say('x'.repeat(60_000))
+        sentBytes += 60_008
+        await turn()
+      } while (node.grantedBytes === sentBytes)
+      node.say('y', 'z').end()
+      await turn()
+      assert.deepEqual(net.outcomes, [])
+      let got = ''
+      socket.setEncoding('latin1').on('data', (data: string) => (got += data))
+      socket.resume()
+      await new Promise((resolve) => socket.once('close', resolve))
+      const texts = [...got.matchAll(/"content":"([xyz]+)"/g)].map(([, text = '']) => text)
+      assert.equal(texts.join('').length, Math.round(sentBytes / 60_008) * 60_000 + 2)
+      assert.deepEqual(texts.slice(-2), ['y', 'z'])
+      assert.match(got, /"finish_reason":"stop".*data: \[DONE\]/s)
+      net.onceOver('ok')
+    },
+  )
+
   it('gives the credit back when the tenant has read', limit, async (t) => {
     const net = await setup(t, stream)
     const response = net.ask()

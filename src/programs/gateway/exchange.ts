@@ -6,7 +6,12 @@ import type { ServerResponse } from 'node:http'
 import { errorBody, type Refusal } from '../../core/base/refusal.ts'
 import type { Millis } from '../../core/base/time.ts'
 import type { ChatRequest, CompletionRequest } from '../../core/protocol/inference-request.ts'
-import { NO_TOKEN_ID, type TokenChunk } from '../../core/protocol/token-chunk.ts'
+import {
+  decodeTokenChunks,
+  encodeTokenChunks,
+  NO_TOKEN_ID,
+  type TokenChunk,
+} from '../../core/protocol/token-chunk.ts'
 import { onceGone, sendJson, sendRefusal } from '../../io/http/respond.ts'
 import { billOf, billHeaders, type Bill } from './bill.ts'
 import { Choice, type ChoiceOwner } from './choice.ts'
@@ -36,8 +41,8 @@ export class Exchange implements ChoiceOwner {
   #finished = 0
   #over = false
   #firstTokenAt: Millis | null = null
-  /** Credit that waits for a slow tenant. */
-  #owed: { attempt: Attempt; bytes: number }[] = []
+  /** What waits for a slow tenant, in order. */
+  readonly #later: (() => void)[] = []
   #stuck: NodeJS.Timeout | null = null
 
   constructor(admitted: Admitted, request: ChatRequest | CompletionRequest) {
@@ -73,8 +78,16 @@ export class Exchange implements ChoiceOwner {
 
   chunks(choice: Choice, chunks: readonly TokenChunk[], bytes: number, attempt: Attempt): void {
     this.#firstToken()
-    if (this.#request.stream) this.#show(choice, chunks)
-    this.#grant(attempt, bytes)
+    if (!this.#request.stream) attempt.grant(bytes)
+    else if (this.#mayShow) this.#showAndGrant(choice, chunks, bytes, attempt)
+    else {
+      // Waits as it came over the link, within its credit: events would be twenty times as long.
+      const waiting = encodeTokenChunks(chunks)
+      this.#showLater(() => {
+        const come = decodeTokenChunks(waiting)
+        if (typeof come !== 'string') this.#showAndGrant(choice, come, bytes, attempt)
+      })
+    }
   }
 
   finished(choice: Choice): void {
@@ -86,12 +99,17 @@ export class Exchange implements ChoiceOwner {
       if (last) this.#answerWhole()
       return
     }
+    if (this.#mayShow) this.#showEnd(choice, last)
+    else this.#showLater(() => this.#showEnd(choice, last))
+    choice.settle()
+  }
+
+  #showEnd(choice: Choice, last: boolean): void {
     // Structured output was held back until now.
     if (this.#request.sampling.format.type !== 'text') this.#showHeld(choice)
     const bill = last ? this.#bill() : null
     const extra = bill && !this.#request.includeUsage ? billJson(bill) : ''
     this.#sse.push(this.#eventsOf(choice).finish(choice.finish, extra))
-    choice.settle()
     if (bill) this.#endStream(bill)
   }
 
@@ -100,6 +118,7 @@ export class Exchange implements ChoiceOwner {
     this.#over = true
     if (this.#sse.opened) {
       for (const choice of this.#choices) choice.cancel()
+      for (const show of this.#later.splice(0)) show()
       // OpenAI's SDKs raise the error object of an event; without [DONE] nobody takes the text for whole.
       this.#sse.push(`data: ${errorBody(refusal)}\n\n`)
       this.#sse.end()
@@ -202,7 +221,7 @@ export class Exchange implements ChoiceOwner {
   /** The tenant's connection closed: after the answer that is as it should be, before it the work stops. */
   #gone(): void {
     if (this.#stuck) clearTimeout(this.#stuck)
-    for (const { attempt, bytes } of this.#owed.splice(0)) attempt.grant(bytes)
+    this.#later.length = 0
     if (this.#over) return
     this.#over = true
     for (const choice of this.#choices) choice.cancel()
@@ -216,20 +235,35 @@ export class Exchange implements ChoiceOwner {
     })
   }
 
+  get #mayShow(): boolean {
+    return this.#later.length === 0 && this.#tenantReads
+  }
+
+  get #tenantReads(): boolean {
+    return !this.#sse.opened || this.#sse.unreadBytes < SLOW_READER_BYTES
+  }
+
   /** Credit goes back as the tenant reads; a slow one stalls its own attempt and nobody else's. */
-  #grant(attempt: Attempt, bytes: number): void {
-    if (!this.#sse.opened || this.#sse.unreadBytes < SLOW_READER_BYTES) {
-      attempt.grant(bytes)
-      return
-    }
-    this.#owed.push({ attempt, bytes })
-    if (this.#stuck) return
+  #showAndGrant(
+    choice: Choice,
+    chunks: readonly TokenChunk[],
+    bytes: number,
+    attempt: Attempt,
+  ): void {
+    this.#show(choice, chunks)
+    attempt.grant(bytes)
+  }
+
+  #showLater(show: () => void): void {
+    if (this.#later.push(show) > 1) return
     this.#watchReader()
-    this.#sse.onceRead(() => {
-      if (this.#stuck) clearTimeout(this.#stuck)
-      this.#stuck = null
-      for (const owed of this.#owed.splice(0)) owed.attempt.grant(owed.bytes)
-    })
+    this.#sse.onceRead(() => this.#catchUp())
+  }
+
+  #catchUp(): void {
+    while (this.#later.length > 0 && this.#tenantReads) this.#later.shift()?.()
+    if (this.#later.length > 0) this.#sse.onceRead(() => this.#catchUp())
+    else if (this.#stuck) clearTimeout(this.#stuck)
   }
 
   /** A slow tenant may be as slow as it likes, as long as it reads. */

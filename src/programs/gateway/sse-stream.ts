@@ -60,15 +60,19 @@ export class SseStream {
 
   /** Bytes that the tenant has not taken yet. */
   get unreadBytes(): number {
-    return (this.#socket ?? this.#response).writableLength
+    return this.#unsentBytes + this.#pending.length
   }
 
   /** Bytes of events that the tenant has taken: while they grow, it reads. */
   get takenBytes(): number {
-    return this.#writtenBytes - this.unreadBytes
+    return this.#writtenBytes - this.#unsentBytes
   }
 
-  /** Calls back once the tenant has taken what was written. */
+  get #unsentBytes(): number {
+    return (this.#socket ?? this.#response).writableLength
+  }
+
+  /** Calls back once the tenant has taken what was written: for streams with more unread than a socket buffers. */
   onceRead(callback: () => void): void {
     ;(this.#socket ?? this.#response).once('drain', callback)
   }
