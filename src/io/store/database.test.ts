@@ -9,7 +9,7 @@ import { migrate, readMigrations } from './migrate.ts'
 import { createPostgresStore } from './postgres-store.ts'
 import { testDatabaseUrl } from './testing.ts'
 
-describe('database', { timeout: 60_000 }, () => {
+describe('database', { timeout: 120_000 }, () => {
   it('says at once that nobody listens', async (t) => {
     const database = await open(t, 'postgres://baseload:x@127.0.0.1:1/postgres')
     const started = Date.now()
@@ -75,7 +75,7 @@ describe('database', { timeout: 60_000 }, () => {
   })
 })
 
-describe('migrations', { timeout: 60_000 }, () => {
+describe('migrations', { timeout: 120_000 }, () => {
   it('are applied once when several gateways start together', async (t) => {
     const url = await testDatabaseUrl()
     const stores = await Promise.all(

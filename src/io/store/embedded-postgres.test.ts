@@ -13,7 +13,7 @@ import { startEmbeddedPostgres, type EmbeddedPostgres } from './embedded-postgre
 import { findPostgresBinaries } from './postgres-binaries.ts'
 import { isAlive } from './postmaster.ts'
 
-describe('embedded PostgreSQL', { timeout: 120_000 }, () => {
+describe('embedded PostgreSQL', { timeout: 240_000 }, () => {
   it('starts with checksums and durable commits, and keeps data, password and port', async (t) => {
     const { folder, start } = setup(t)
     const first = await start()

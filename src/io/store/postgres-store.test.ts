@@ -21,7 +21,7 @@ import {
 import { sampleUsage, withReceipts } from './samples.ts'
 import { testId, testStore, testTenant } from './testing.ts'
 
-describe('store', { timeout: 60_000 }, () => {
+describe('store', { timeout: 120_000 }, () => {
   it('answers a ping', async (t) => {
     await (await testStore(t)).ping()
   })
@@ -39,7 +39,7 @@ describe('store', { timeout: 60_000 }, () => {
   })
 })
 
-describe('keys', { timeout: 60_000 }, () => {
+describe('keys', { timeout: 120_000 }, () => {
   it('are found by hash, changed, revoked, and told to caches in order', async (t) => {
     const store = await testStore(t)
     const account = await testTenant(store, 0n)
@@ -86,7 +86,7 @@ describe('keys', { timeout: 60_000 }, () => {
   })
 })
 
-describe('transfers', { timeout: 60_000 }, () => {
+describe('transfers', { timeout: 120_000 }, () => {
   it('move money once for each key', async (t) => {
     const store = await testStore(t)
     const account = await testTenant(store, 0n)
@@ -143,7 +143,7 @@ describe('transfers', { timeout: 60_000 }, () => {
   })
 })
 
-describe('holds', { timeout: 60_000 }, () => {
+describe('holds', { timeout: 120_000 }, () => {
   it('end at their end, unless renewed', async (t) => {
     const store = await testStore(t)
     const account = await testTenant(store, 1_000n)
@@ -181,7 +181,7 @@ describe('holds', { timeout: 60_000 }, () => {
   })
 })
 
-describe('usage and receipts', { timeout: 60_000 }, () => {
+describe('usage and receipts', { timeout: 120_000 }, () => {
   it('sums usage by model, node and day', async (t) => {
     const store = await testStore(t)
     const account = await testTenant(store, 100_000n)
@@ -230,7 +230,7 @@ describe('usage and receipts', { timeout: 60_000 }, () => {
   })
 })
 
-describe('nodes', { timeout: 60_000 }, () => {
+describe('nodes', { timeout: 120_000 }, () => {
   it('are remembered with the time they were linked', async (t) => {
     const store = await testStore(t)
     await store.nodeSeen('node_a', 'key', 1_000, 0)

@@ -6,7 +6,7 @@ import { nodeLedger, tenantLedger, UNCOLLECTED, type Settlement, type Store } fr
 import { sampleUsage, withReceipts } from './samples.ts'
 import { testDatabaseUrl, testId, testKey, testStore, testTenant } from './testing.ts'
 
-const timeout = 60_000
+const timeout = 120_000
 const later = Date.now() + 60_000
 
 describe('settle', { timeout }, () => {

@@ -14,7 +14,7 @@ import { testId, testKey, testStore, testTenant } from '../../io/store/testing.t
 import { silentLogger } from '../../io/telemetry/logger.ts'
 import { createMeter, type Meter, type MeterOptions, type Reservation } from './meter.ts'
 
-const timeout = 30_000
+const timeout = 120_000
 const unlimited = { id: 'key_none', budgetNanoUsd: null, spentNanoUsd: 0n }
 
 describe('meter', { timeout }, () => {
