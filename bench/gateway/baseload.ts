@@ -55,7 +55,10 @@ export async function startBaseload(setting: Setting, database: EmbeddedPostgres
 
 export type Gateway = { readonly process: Started; readonly port: number }
 
-/** The built program, with the settings that people get who set nothing. Its log goes to a file. */
+/**
+ * The built program, with the settings that people get who set nothing, but without a log line for each request:
+ * the others write none either.
+ */
 export async function startGateway(
   { cores, folder, profileFolder }: Setting,
   databaseUrl: string,
@@ -67,10 +70,15 @@ export async function startGateway(
   closeSync(openSync(log, 'w'))
   const profiling = profileFolder === null ? [] : ['--cpu-prof', `--cpu-prof-dir=${profileFolder}`]
   const args = [...profiling, CLI, 'gateway', '--home', home, '--port', String(port)]
-  const gateway = start(cores.gateway, process.execPath, [...args, '--log-file', log], {
-    NODE_ENV: 'production',
-    DATABASE_URL: databaseUrl,
-  })
+  const gateway = start(
+    cores.gateway,
+    process.execPath,
+    [...args, '--log-file', log, '--log-requests', 'off'],
+    {
+      NODE_ENV: 'production',
+      DATABASE_URL: databaseUrl,
+    },
+  )
   await until('gateway', gateway, () => answers(port))
   return { process: gateway, port }
 }

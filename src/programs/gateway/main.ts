@@ -23,7 +23,7 @@ import { createCore } from './core.ts'
 import { createInference, type InferenceParts } from './inference.ts'
 import { readListPrices } from './list-prices.ts'
 import { listModels } from './model-list.ts'
-import { requestLine } from './request-line.ts'
+import { requestFields, requestLine } from './request-line.ts'
 import { VERSION } from '../../core/base/version.ts'
 
 export type RunningGateway = {
@@ -67,18 +67,11 @@ export async function startGateway(
   core.dispatcher.meter.recover()
 
   let accepting = true
+  const asJson = config.logRequests === 'json' || config.logRequests === 'both'
+  const forPeople = config.logRequests === 'pretty' || config.logRequests === 'both'
   const report: InferenceParts['report'] = (done) => {
-    logger.info('request', {
-      id: done.requestId,
-      api: done.api,
-      status: done.status,
-      code: done.refusal?.code ?? null,
-      ms: done.finishedAt - done.startedAt,
-      account: done.key?.account.id ?? null,
-      nodes: done.bill?.nodes ?? [],
-      attempts: done.bill?.attempts ?? 0,
-    })
-    if (config.logRequests === 'pretty') say(requestLine(done))
+    if (asJson) logger.info('request', requestFields(done))
+    if (forPeople) say(requestLine(done))
   }
   const listPrices = readListPrices(config.listPrices)
   const serve = createInference({

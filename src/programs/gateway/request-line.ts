@@ -24,3 +24,17 @@ function lineOf(done: RequestReport): string {
 
 /** `node_` and six characters: enough to tell nodes on one screen apart. */
 const shortNode = (node: string): string => node.slice(0, 11)
+
+/** What the JSON log tells of it: who, where, how long; never what was asked or answered. */
+export function requestFields(done: RequestReport): Record<string, unknown> {
+  return {
+    id: done.requestId,
+    api: done.api,
+    status: done.status,
+    code: done.refusal?.code ?? null,
+    ms: done.finishedAt - done.startedAt,
+    account: done.key?.account.id ?? null,
+    nodes: done.bill?.nodes ?? [],
+    attempts: done.bill?.attempts ?? 0,
+  }
+}

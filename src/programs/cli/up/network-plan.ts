@@ -26,7 +26,7 @@ export function networkPlan(input: PlanInput): NetworkPlan {
     home,
     program: [process.execPath, ...process.execArgv, mainFile()],
     gateway: {
-      args: [...gateway, '--log-requests', 'pretty', ...shared],
+      args: [...gateway, '--log-requests', 'both', ...shared],
       // In the environment and not among the arguments: the URL holds a password, and `ps` shows arguments.
       env: { ...env, BASELOAD_DATABASE_URL: databaseUrl },
     },
