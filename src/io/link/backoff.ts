@@ -9,7 +9,7 @@ const FIRST_CEILING_MS = 200
 const LAST_CEILING_MS = 15_000
 
 /** A link that lasted so long was good, if only for a gateway that crashes often: the next wait is a short one again. */
-const GOOD_LINK_MS = 1_000
+const GOOD_LINK_MS = 250
 
 /** After a refusal that only a person can heal: a new clock, key, config or version. */
 export const REFUSED_RETRY_MS = 60_000
