@@ -17,7 +17,7 @@ const LIMIT = { timeout: 600_000 }
 const SEED = 20_260
 const LANES = 4
 const KILLED_REQUESTS = 200
-const OTHER_REQUESTS = 40
+const OTHER_REQUESTS = 80
 
 describe('nodes that come and go', LIMIT, () => {
   it(
@@ -57,12 +57,11 @@ describe('nodes that come and go', LIMIT, () => {
       const { program } = pick(network.nodes, random)
       program.signal('SIGSTOP')
       stops += 1
-      await sleep(1000 + random() * 4000)
+      await sleep(500 + random() * 3000)
       program.signal('SIGCONT')
-      await sleep(200)
     })
     await checkMoney(t, network, answers)
-    t.diagnostic(`${stops} times a node was stopped for 1 to 5 s`)
+    t.diagnostic(`${stops} times a node was stopped for 0.5 to 3.5 s`)
     assert.ok(stops > 0, 'nodes hung while they answered')
   })
 
