@@ -37,7 +37,10 @@ export function createFakeEngine(): FakeEngine {
     fault: null,
     closed: false,
     models: () => engine.served,
-    load: () => ({ free: fakeModel.slots - running, queued: 0 }),
+    load: () => ({
+      free: Math.max(0, fakeModel.slots - running),
+      queued: Math.max(0, running - fakeModel.slots),
+    }),
     async *generate(task, signal): AsyncGenerator<TokenChunk[], GenerationEnd, void> {
       engine.tasks.push(task)
       const inputTokens = inputTokensOf(task)
