@@ -213,6 +213,19 @@ describe('exchange', limit, () => {
     },
   )
 
+  it('goes on after a burst that the kernel took at once', limit, async (t) => {
+    const net = await setup(t, stream)
+    const response = net.ask()
+    const node = await net.sent(1)
+    const reading = whole(response)
+    // More in one turn than a slow tenant leaves unread, in pieces: the last ones wait.
+    for (let i = 0; i < 10; i++) node.say('x'.repeat(9_992))
+    await until(() => node.grantedBytes === 100_000)
+    node.say('y').end()
+    assert.equal(contents((await reading).events()).join('').length, 10 * 9_992 + 1)
+    net.onceOver('ok')
+  })
+
   it('gives the credit back when the tenant has read', limit, async (t) => {
     const net = await setup(t, stream)
     const response = net.ask()

@@ -16,6 +16,7 @@ export class SseStream {
   #pending = ''
   #queued = false
   #ended = false
+  #onceFlushed: (() => void) | null = null
   #writtenBytes = 0
 
   constructor(response: ServerResponse) {
@@ -72,9 +73,17 @@ export class SseStream {
     return (this.#socket ?? this.#response).writableLength
   }
 
-  /** Calls back once the tenant has taken what was written: for streams with more unread than a socket buffers. */
+  /** Calls back, later, once the tenant has taken what was pushed. One callback at a time. */
   onceRead(callback: () => void): void {
-    ;(this.#socket ?? this.#response).once('drain', callback)
+    if (this.#queued) this.#onceFlushed = callback
+    else this.#onceDrained(callback)
+  }
+
+  /** What the kernel takes at once is never drained. */
+  #onceDrained(callback: () => void): void {
+    const out = this.#socket ?? this.#response
+    if (out.writableNeedDrain) out.once('drain', callback)
+    else setImmediate(callback)
   }
 
   #enqueue(): void {
@@ -90,6 +99,9 @@ export class SseStream {
     this.#pending = ''
     if (events !== '' && !this.#response.destroyed) this.#write(events)
     if (this.#ended) this.#response.end()
+    const waiting = this.#onceFlushed
+    this.#onceFlushed = null
+    if (waiting) this.#onceDrained(waiting)
   }
 
   #write(events: string): void {
