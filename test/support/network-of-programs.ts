@@ -56,7 +56,10 @@ export async function programNetwork(
   const databaseUrl = options.databaseUrl ?? (await testDatabaseUrl())
   const store = await createPostgresStore({ url: databaseUrl, logger: silentLogger })
   const database = openDatabase({ url: databaseUrl, logger: silentLogger, connections: 1 })
+  const programs: Program[] = []
   t.after(async () => {
+    // Whoever still writes into the folder ends first.
+    await Promise.all(programs.map((program) => program.kill('SIGKILL')))
     await Promise.all([store.close(), database.close()])
     rmSync(folder, { recursive: true, force: true })
   })
@@ -67,7 +70,9 @@ export async function programNetwork(
     const name = `gateway ${i + 1}`
     const home = join(folder, `gateway-${i + 1}`)
     const url = `http://127.0.0.1:${port}`
-    gateways.push({ program: gatewayProgram(t, { name, home, port, databaseUrl }), url })
+    const program = gatewayProgram({ name, home, port, databaseUrl })
+    programs.push(program)
+    gateways.push({ program, url })
     ports.push(port)
   }
   await Promise.all(gateways.map(({ program }) => program.start()))
@@ -78,7 +83,8 @@ export async function programNetwork(
         ports.map(async (port) => (await options.dial?.(port)) ?? port),
       )
       const urls = dialled.map((port) => `http://127.0.0.1:${port}`)
-      const program = nodeProgram(t, { name: `node ${i + 1}`, home, gateways: urls })
+      const program = nodeProgram({ name: `node ${i + 1}`, home, gateways: urls })
+      programs.push(program)
       return { program, home, id: await program.start() }
     }),
   )

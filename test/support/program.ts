@@ -8,7 +8,6 @@ import { once } from 'node:events'
 import { existsSync, readdirSync, statSync } from 'node:fs'
 import { createServer, type AddressInfo } from 'node:net'
 import { join } from 'node:path'
-import type { TestContext } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { childMessage } from '../../src/programs/cli/shell/supervised.ts'
@@ -33,16 +32,12 @@ export class Program {
   #child: ChildProcess | null = null
   #said = ''
 
-  /** Killed when the test ends, should it still run then. */
-  constructor(
-    t: TestContext,
-    plan: { name: string; args: readonly string[]; env?: NodeJS.ProcessEnv },
-  ) {
+  /** Whoever makes one kills it when the test ends. */
+  constructor(plan: { name: string; args: readonly string[]; env?: NodeJS.ProcessEnv }) {
     checkBuild()
     this.name = plan.name
     this.#args = plan.args
     this.#env = { ...process.env, BASELOAD_LOG_LEVEL: 'warn', ...plan.env }
-    t.after(() => this.kill('SIGKILL'))
   }
 
   /** What it wrote to standard output and standard error since it was last started. */
@@ -114,22 +109,25 @@ export class Program {
 }
 
 /** `port` stays the same over restarts. */
-export const gatewayProgram = (
-  t: TestContext,
-  plan: { name: string; home: string; port: number; databaseUrl: string },
-): Program =>
-  new Program(t, {
+export const gatewayProgram = (plan: {
+  name: string
+  home: string
+  port: number
+  databaseUrl: string
+}): Program =>
+  new Program({
     name: plan.name,
     args: ['gateway', '--home', plan.home, '--port', String(plan.port)],
     env: { BASELOAD_DATABASE_URL: plan.databaseUrl },
   })
 
 /** A node with the real demo model on one thread. */
-export const nodeProgram = (
-  t: TestContext,
-  plan: { name: string; home: string; gateways: readonly string[] },
-): Program =>
-  new Program(t, {
+export const nodeProgram = (plan: {
+  name: string
+  home: string
+  gateways: readonly string[]
+}): Program =>
+  new Program({
     name: plan.name,
     args: [
       'join',
