@@ -2,6 +2,7 @@
 import { MAX_ATTEMPT_HEADER_BYTES } from '../../core/protocol/link.ts'
 import type { TokenChunk } from '../../core/protocol/token-chunk.ts'
 import { Replay } from '../../core/routing/replay.ts'
+import { GrowingText } from './growing-text.ts'
 
 /** A u32 as decimal digits, and its comma. */
 const MAX_ID_BYTES = 11
@@ -12,15 +13,19 @@ export class Answer {
   readonly vectors: Float32Array[] = []
   /** Logprob entries as JSON, where asked for. */
   readonly logprobs: string[] = []
-  text = ''
+  readonly #text = new GrowingText()
   #replay: Replay | null = null
+
+  get text(): string {
+    return this.#text.toString()
+  }
 
   /** Adds what an attempt gave and returns what of it is new to the tenant; null when a replay gives something else. */
   add(chunks: readonly TokenChunk[], attemptIds: readonly number[]): readonly TokenChunk[] | null {
     const fresh = this.#replay ? this.#repeated(this.#replay, chunks, attemptIds) : chunks
     for (const { id, text, logprob } of fresh ?? []) {
       this.ids.push(id)
-      this.text += text
+      this.#text.add(text)
       if (logprob !== '') this.logprobs.push(logprob)
     }
     return fresh
@@ -53,7 +58,7 @@ export class Answer {
     this.ids.length = 0
     this.vectors.length = 0
     this.logprobs.length = 0
-    this.text = ''
+    this.#text.clear()
   }
 
   /** Whether there is a vector for each of `count` inputs, and no more. */

@@ -21,6 +21,7 @@ import {
 } from '../../core/routing/replica.ts'
 import { sha256Hex } from '../../io/keys/identity.ts'
 import type { AttemptHandler, AttemptStream, NodeLink } from '../../io/link/node-link.ts'
+import { GrowingText } from './growing-text.ts'
 import type { KeyEntry } from './keyring.ts'
 import type { Reservation } from './meter.ts'
 import { readEnd, readError, readTokens, type Asked } from './node-word.ts'
@@ -51,7 +52,6 @@ export class Attempt implements AttemptHandler {
   readonly charged: number
   readonly startedAt: Millis
   readonly ids: number[] = []
-  text = ''
   state: AttemptState = 'sent'
   /** The node's own END, when it came. */
   result: AttemptEnd | null = null
@@ -76,6 +76,7 @@ export class Attempt implements AttemptHandler {
   readonly #key: KeyEntry
   readonly #body: Buffer
   readonly #asked: Asked
+  readonly #text = new GrowingText()
   readonly #vectors: Float32Array[] = []
   /** Bytes received that the tenant has not taken yet. */
   #untakenBytes = 0
@@ -191,7 +192,7 @@ export class Attempt implements AttemptHandler {
       outputHash: sha256Hex(
         api === 'embedding' ? bytesOfVectors(this.#vectors) : bytesOfIds(this.ids),
       ),
-      textHash: sha256Hex(this.text),
+      textHash: sha256Hex(this.#text.toString()),
     }
   }
 
@@ -211,7 +212,7 @@ export class Attempt implements AttemptHandler {
 
   tokens(payload: Uint8Array): void {
     if (this.over) return
-    const given = { tokens: this.ids.length, characters: this.text.length }
+    const given = { tokens: this.ids.length, characters: this.#text.length }
     const chunks = readTokens(payload, this.#asked, given)
     if (typeof chunks === 'string') {
       this.abandon(chunks)
@@ -223,7 +224,7 @@ export class Attempt implements AttemptHandler {
     this.#clock(chunks.length)
     for (const { id, text } of chunks) {
       this.ids.push(id)
-      this.text += text
+      this.#text.add(text)
     }
     this.#owner.chunks(this, chunks, payload.length)
   }
