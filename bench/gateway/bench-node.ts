@@ -85,11 +85,14 @@ class BenchNode {
   step(): void {
     this.#answers = this.#answers.filter((answer) => {
       const { attempt } = answer
-      if (attempt.signal.aborted) return false
+      if (attempt.signal.aborted) {
+        this.#end(answer, 'cancelled')
+        return false
+      }
       void attempt.tokens(STEP)
       answer.given += 1
       if (answer.given < attempt.header.maxTokens) return true
-      this.#end(answer)
+      this.#end(answer, 'length')
       return false
     })
   }
@@ -101,7 +104,7 @@ class BenchNode {
       const { maxTokens } = attempt.header
       void attempt.tokens(Array.from({ length: maxTokens }, () => TOKEN))
       answer.given = maxTokens
-      this.#end(answer)
+      this.#end(answer, 'length')
       return
     }
     this.#answers.push(answer)
@@ -124,17 +127,17 @@ class BenchNode {
     else setTimeout(turn, begin - performance.now())
   }
 
-  #end(answer: Answer): void {
+  #end(answer: Answer, finish: 'length' | 'cancelled'): void {
     answer.attempt.end({
-      finish: 'length',
+      finish,
       inputTokens: INPUT_TOKENS,
       outputTokens: answer.given,
     })
     // After the link's own flush, which was asked for first: the tenant does not wait for the receipt.
-    setImmediate(() => this.#receipt(answer))
+    setImmediate(() => this.#receipt(answer, finish))
   }
 
-  #receipt({ attempt, given, startedAtMs }: Answer): void {
+  #receipt({ attempt, given, startedAtMs }: Answer, finish: 'length' | 'cancelled'): void {
     const { header, body } = attempt
     const billedInputTokens = header.billInput ? INPUT_TOKENS : 0
     const price = priceOf(benchModel)
@@ -164,7 +167,7 @@ class BenchNode {
       inputTokens: INPUT_TOKENS,
       billedInputTokens,
       outputTokens: given,
-      finish: 'length',
+      finish,
       startedAtMs,
       finishedAtMs: Date.now(),
       inputNanoUsdPerMTok: benchModel.inputNanoUsdPerMTok,
