@@ -26,9 +26,10 @@ if (found === 0) {
 }
 
 /**
- * The `fetch` of Node 20 throws outside of any promise when one of its own time limits fires for a parser that
- * was collected already ("Cannot destructure property 'socket' of 'parser.deref(...)'"). The tests have limits of
- * their own, so its are turned off: its dispatcher is replaced by another of the same class without them.
+ * Tests under a fake clock (`mock.timers`) replace `clearTimeout`, and a connection that `fetch` kept from an
+ * earlier test may close just then: its timer stays, fires later, and Node 20's fetch throws outside of any promise
+ * ("Cannot destructure property 'socket' of 'parser.deref(...)'", undici issue 4755). The tests have limits of
+ * their own, so the dispatcher is replaced by another of its class that keeps no connection and starts no timer.
  */
 async function fetchWithoutTimers(): Promise<void> {
   // The dispatcher exists from the first use on.
@@ -36,6 +37,7 @@ async function fetchWithoutTimers(): Promise<void> {
   const place = Symbol.for('undici.globalDispatcher.1')
   const before: unknown = Reflect.get(globalThis, place)
   if (typeof before !== 'object' || before === null) return
-  const without = { bodyTimeout: 0, headersTimeout: 0 }
+  const never = 2 ** 31 - 1
+  const without = { bodyTimeout: 0, headersTimeout: 0, keepAliveTimeout: never, pipelining: 0 }
   Reflect.set(globalThis, place, Reflect.construct(before.constructor, [without]))
 }
