@@ -135,10 +135,11 @@ async function measureAll(setting: Setting, target: Target, plan: Plan): Promise
 async function checkMoney(targets: readonly Target[]): Promise<void> {
   const port = targets.find(({ name }) => name === 'baseload')?.port ?? 0
   for (let tries = 0; ; tries++) {
-    const { unsettled, disputed } = await settledReceipts(port)
+    const { backlog, pending, disputed } = await settledReceipts(port)
     if (disputed > 0) throw new Error(`${disputed} receipts were disputed`)
-    if (unsettled === 0) return
-    if (tries === 50) throw new Error(`${unsettled} attempts are still not settled`)
+    if (backlog + pending === 0) return
+    if (tries === 50)
+      throw new Error(`${pending} receipts have not come, ${backlog} settlements are not durable`)
     await sleep(100)
   }
 }

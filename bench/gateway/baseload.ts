@@ -139,12 +139,13 @@ async function newKey(store: Store, account: string): Promise<string> {
 /** What the gateway itself says it settled: a figure without the money behind it would be no figure. */
 export async function settledReceipts(
   port: number,
-): Promise<{ unsettled: number; disputed: number }> {
+): Promise<{ backlog: number; pending: number; disputed: number }> {
   const metrics = await (await fetch(`http://127.0.0.1:${port}/metrics`)).text()
   const value = (name: string) =>
     Number(new RegExp(`^${name} (\\S+)`, 'm').exec(metrics)?.[1] ?? NaN)
   return {
-    unsettled: value('baseload_settlement_backlog') + value('baseload_receipts_pending'),
+    backlog: value('baseload_settlement_backlog'),
+    pending: value('baseload_receipts_pending'),
     disputed: value('baseload_receipts_disputed_total'),
   }
 }

@@ -162,7 +162,7 @@ export class Choice implements AttemptOwner, PlacementOwner {
       owner: this,
       now: this.#d.now,
     })
-    this.#tab.attempts.push(attempt)
+    this.#tab.add(attempt)
     if (this.#live) this.#rival = attempt
     else this.#live = attempt
     this.#d.watch.add(attempt)
@@ -303,7 +303,6 @@ export class Choice implements AttemptOwner, PlacementOwner {
     this.#leave(attempt)
     // What never reached us, or came a second time, is not paid, whatever receipt follows.
     if (attempt.ids.length === 0 || this.answer.behind) this.#tab.forgive(attempt)
-    else this.#tab.hold()
     if (this.over) {
       this.settle()
       return
@@ -384,7 +383,6 @@ export class Choice implements AttemptOwner, PlacementOwner {
     this.#close()
     this.finish = finish
     this.#in.owner.finished(this)
-    this.#tab.hold()
   }
 
   #close(): void {

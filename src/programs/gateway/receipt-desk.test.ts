@@ -70,10 +70,9 @@ describe('receipt desk', () => {
   it('pays a lost node what it delivered, on its receipt if that came meanwhile', (t) => {
     const { desk, done, hand } = setup(t)
     const [one, other] = [done(), done()]
-    desk.hold(one.attempt)
-    desk.hold(other.attempt)
+    desk.begin(one.attempt)
+    desk.begin(other.attempt)
     hand(receiptOf(one))
-    desk.hold(one.attempt)
     assert.equal(settlements(one).length, 0)
     desk.witness(one)
     desk.witness(other)
@@ -81,10 +80,20 @@ describe('receipt desk', () => {
     assert.deepEqual(settlements(other).map(paid), [['gateway', 7, 3, 13n]])
   })
 
+  it('checks a receipt that overtook its END as any other', (t) => {
+    const { desk, done, hand, disputes, late } = setup(t)
+    const one = done()
+    desk.begin(one.attempt)
+    hand({ ...receiptOf(one), ...lies()['its ids'] })
+    desk.expect(one)
+    assert.deepEqual(settlements(one).map(paid), [['gateway', 7, 3, 13n]])
+    assert.deepEqual([disputes(), desk.expected, late], [1, 0, []])
+  })
+
   it('pays a receipt that waited until the whole answer was there', (t) => {
     const { desk, done, hand } = setup(t)
     const one = done()
-    desk.hold(one.attempt)
+    desk.begin(one.attempt)
     hand(receiptOf(one))
     desk.expect(one)
     assert.deepEqual(settlements(one).map(paid), [['node', 7, 3, 13n]])
@@ -94,7 +103,7 @@ describe('receipt desk', () => {
   it('never pays what is forgiven, and lets the node forget it, early or late', (t) => {
     const { desk, done, hand, link, late } = setup(t)
     const [early, after, ended] = [done(), done(), done()]
-    desk.hold(early.attempt)
+    desk.begin(early.attempt)
     hand(receiptOf(early))
     desk.forgive(early.attempt)
     desk.forgive(after.attempt)

@@ -2,8 +2,8 @@
  * Where attempts wait for their receipts and become settlements. A receipt is checked against what the
  * gateway itself saw pass: the request's bytes, the ids, the text, the price on offer when it was sent.
  *
- *   end seen ──► expect() ──► receipt arrives, agrees ──► settlement (witness: node)  ──► committed ──► acknowledged
- *                       └──► none in time, or it disagrees ──► settlement (witness: gateway), of what was delivered
+ *   begin() ──► END: expect() ──► receipt is there or comes, and agrees ──► settlement (witness: node) ──► committed ──► acknowledged
+ *                           └──► none in time, or it disagrees ──► settlement (witness: gateway), of what was delivered
  *   node lost ──► witness()
  *   receipt of an attempt from before a restart ──► the attempt's id names the key ──► settlement
  */
@@ -50,10 +50,13 @@ export type DoneAttempt = {
 }
 
 export type ReceiptDesk = {
+  /**
+   * It runs now. Whether and what it is paid is told later, by exactly one of `expect`, `witness` and `forgive`; a receipt
+   * that comes before waits. It may even overtake its END, which waits at the node for credit and for room on the line.
+   */
+  begin(attempt: string): void
   /** The node said END: its receipt must follow. */
   expect(done: DoneAttempt): void
-  /** Whether and what it is paid is decided when the answer is over. Its receipt waits until then. */
-  hold(attempt: string): void
   /** The node was lost: what it delivered is paid, on its own receipt if that came meanwhile and agrees, else on the gateway's word. */
   witness(done: DoneAttempt): void
   /** Nothing of this attempt reached the tenant: its receipt, whenever it comes, is acknowledged and not paid. */
@@ -96,8 +99,8 @@ type Parts = {
 export function createReceiptDesk(parts: Parts): ReceiptDesk {
   const { gateway, now, logger } = parts
   const waiting = new Map<string, DoneAttempt>()
-  /** Lost attempts whose answer goes on: null until their receipt comes. */
-  const held = new Map<string, HeldReceipt | null>()
+  /** Attempts that are not decided yet, with their receipt when that is there already. */
+  const begun = new Map<string, HeldReceipt | null>()
   const forgiven = new Set<string>()
   /** Attempts paid on the gateway's word against a receipt, and that receipt: acknowledged when the payment is durable. */
   const disputed = new Map<string, string>()
@@ -153,9 +156,9 @@ export function createReceiptDesk(parts: Parts): ReceiptDesk {
     for (const waiter of known.waiters) waiter()
   }
 
-  function takeHeld(attempt: string): HeldReceipt | null {
-    const early = held.get(attempt) ?? null
-    held.delete(attempt)
+  function decided(attempt: string): HeldReceipt | null {
+    const early = begun.get(attempt) ?? null
+    begun.delete(attempt)
     return early
   }
 
@@ -179,8 +182,8 @@ export function createReceiptDesk(parts: Parts): ReceiptDesk {
       link.acknowledge([receipt.id])
       return
     }
-    if (held.has(receipt.attempt)) {
-      held.set(receipt.attempt, { receipt, stored })
+    if (begun.has(receipt.attempt)) {
+      begun.set(receipt.attempt, { receipt, stored })
       return
     }
     const done = waiting.get(receipt.attempt)
@@ -227,25 +230,25 @@ export function createReceiptDesk(parts: Parts): ReceiptDesk {
   }
 
   return {
+    begin(attempt) {
+      begun.set(attempt, null)
+    },
     expect(done) {
       entered(done)
-      const early = takeHeld(done.attempt)
+      const early = decided(done.attempt)
       if (early) payOnReceipt(done, early)
       else waiting.set(done.attempt, done)
     },
-    hold(attempt) {
-      if (!held.has(attempt)) held.set(attempt, null)
-    },
     witness(done) {
       entered(done)
-      const early = takeHeld(done.attempt)
+      const early = decided(done.attempt)
       if (early) payOnReceipt(done, early)
       else payOnOwnWord(done)
     },
     forgive(attempt) {
       const done = waiting.get(attempt)
       if (waiting.delete(attempt) && done) left(done)
-      const early = takeHeld(attempt)
+      const early = decided(attempt)
       if (early) parts.linkOf(early.receipt.node)?.acknowledge([early.receipt.id])
       neverPay(attempt)
     },

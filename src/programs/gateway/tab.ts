@@ -7,21 +7,30 @@ import type { Attempt } from './attempt.ts'
 import type { ReceiptDesk } from './receipt-desk.ts'
 
 export class Tab {
-  readonly attempts: Attempt[] = []
-  readonly #desk: Pick<ReceiptDesk, 'expect' | 'witness' | 'hold' | 'forgive'>
+  readonly #attempts: Attempt[] = []
+  readonly #desk: Pick<ReceiptDesk, 'begin' | 'expect' | 'witness' | 'forgive'>
   readonly #of: { readonly api: Api; readonly requestId: string }
 
   constructor(
-    desk: Pick<ReceiptDesk, 'expect' | 'witness' | 'hold' | 'forgive'>,
+    desk: Pick<ReceiptDesk, 'begin' | 'expect' | 'witness' | 'forgive'>,
     of: { readonly api: Api; readonly requestId: string },
   ) {
     this.#desk = desk
     this.#of = of
   }
 
+  get attempts(): readonly Attempt[] {
+    return this.#attempts
+  }
+
   /** Attempts that gave the tenant something. */
   get paying(): Attempt[] {
     return this.attempts.filter((attempt) => !attempt.forgiven && hasGiven(attempt))
+  }
+
+  add(attempt: Attempt): void {
+    this.#attempts.push(attempt)
+    this.#desk.begin(attempt.id)
   }
 
   /** The tenant has what is there: whatever attempts are over are paid, by their receipts or by the gateway's count. */
@@ -32,11 +41,6 @@ export class Tab {
       if (attempt.result) this.#desk.expect(done)
       else this.#desk.witness(done)
     }
-  }
-
-  /** Whether the tenant gets it is not known yet: receipts that come meanwhile wait. */
-  hold(): void {
-    for (const attempt of this.#open()) this.#desk.hold(attempt.id)
   }
 
   forgive(attempt: Attempt): void {

@@ -236,14 +236,14 @@ export class FakeMeter {
 export class FakeDesk {
   readonly paid: { node: string; input: number; output: number; by: 'receipt' | 'gateway' }[] = []
   readonly forgiven = new Set<string>()
-  readonly #held = new Set<string>()
+  readonly #begun = new Set<string>()
 
   /** Attempts of which nobody decided whether they are paid. */
   get undecided(): number {
-    return this.#held.size
+    return this.#begun.size
   }
-  hold(attempt: string): void {
-    this.#held.add(attempt)
+  begin(attempt: string): void {
+    this.#begun.add(attempt)
   }
   expect(done: DoneAttempt): void {
     this.#pay(done, 'receipt')
@@ -252,11 +252,11 @@ export class FakeDesk {
     this.#pay(done, 'gateway')
   }
   forgive(attempt: string): void {
-    this.#held.delete(attempt)
+    this.#begun.delete(attempt)
     this.forgiven.add(attempt)
   }
   #pay(done: DoneAttempt, by: 'receipt' | 'gateway'): void {
-    this.#held.delete(done.attempt)
+    this.#begun.delete(done.attempt)
     this.paid.push({
       node: done.node,
       input: done.billedInputTokens,
@@ -364,7 +364,7 @@ const unusedMeter = {
 const unusedDesk = { take: unused, settled: unused, quiet: unused, expected: 0, close: unused }
 const bound = (desk: FakeDesk) => ({
   expect: (done: DoneAttempt) => desk.expect(done),
-  hold: (attempt: string) => desk.hold(attempt),
+  begin: (attempt: string) => desk.begin(attempt),
   witness: (done: DoneAttempt) => desk.witness(done),
   forgive: (attempt: string) => desk.forgive(attempt),
 })
