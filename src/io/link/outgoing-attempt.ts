@@ -19,7 +19,8 @@ export type AttemptLink = {
 export class OutgoingAttempt implements AttemptStream {
   readonly #link: AttemptLink
   readonly #stream: number
-  readonly #handler: AttemptHandler
+  /** None once it is over: a table that still has this stream must not keep the whole request alive. */
+  #handler: AttemptHandler | null
   #state: 'asked' | 'accepted' | 'over' = 'asked'
   #creditBytes = INITIAL_CREDIT_BYTES
   #ungrantedBytes = 0
@@ -39,7 +40,7 @@ export class OutgoingAttempt implements AttemptStream {
 
   forget(): void {
     if (this.#state === 'over') return
-    this.#state = 'over'
+    this.#finish()
     this.#link.sendCancel(this.#stream, true)
   }
 
@@ -53,16 +54,12 @@ export class OutgoingAttempt implements AttemptStream {
   }
 
   lost(reason: string): void {
-    if (this.#state === 'over') return
-    this.#state = 'over'
-    this.#handler.lost(reason)
+    this.#finish()?.lost(reason)
   }
 
   /** Ends the attempt without the node: it never heard of it. */
   turnAway(message: string): void {
-    if (this.#state === 'over') return
-    this.#state = 'over'
-    this.#handler.busy({ code: 'link_congested', message, param: null, retryable: true })
+    this.#finish()?.busy({ code: 'link_congested', message, param: null, retryable: true })
   }
 
   /** Takes a frame of this stream; returns what is malformed about it, or null. */
@@ -88,14 +85,14 @@ export class OutgoingAttempt implements AttemptStream {
     if (this.#state !== 'accepted') return this.#before('TOKENS')
     this.#creditBytes -= payload.length
     if (this.#creditBytes < 0) return this.#overCredit('TOKENS', payload.length)
-    this.#handler.tokens(payload)
+    this.#handler?.tokens(payload)
     return null
   }
 
   #receiveAccept(): string | null {
     if (this.#state !== 'asked') return `a second ACCEPT on stream ${this.#stream}`
     this.#state = 'accepted'
-    this.#handler.accepted()
+    this.#handler?.accepted()
     return null
   }
 
@@ -108,7 +105,7 @@ export class OutgoingAttempt implements AttemptStream {
     if (this.#creditBytes < 0) return this.#overCredit('VECTOR', payload.length)
     const bytes = Uint8Array.from(payload) // aligned, and the handler's to keep
     const index = new DataView(bytes.buffer).getUint32(0)
-    this.#handler.vector(index, new Float32Array(bytes.buffer, 4))
+    this.#handler?.vector(index, new Float32Array(bytes.buffer, 4))
     return null
   }
 
@@ -116,9 +113,8 @@ export class OutgoingAttempt implements AttemptStream {
     if (this.#state !== 'accepted') return this.#before('END')
     const end = readJson(attemptEndSchema, payload, isAttemptEnd)
     if (end instanceof Error) return `END on stream ${this.#stream}: ${end.message}`
-    this.#state = 'over'
     this.#link.ended(this.#stream)
-    this.#handler.end(end)
+    this.#finish()?.end(end)
     return null
   }
 
@@ -129,11 +125,19 @@ export class OutgoingAttempt implements AttemptStream {
     const error = readJson(attemptErrorSchema, payload)
     if (error instanceof Error)
       return `${busy ? 'BUSY' : 'ERROR'} on stream ${this.#stream}: ${error.message}`
-    this.#state = 'over'
     this.#link.ended(this.#stream)
-    if (busy) this.#handler.busy(error)
-    else this.#handler.error(error)
+    const handler = this.#finish()
+    if (busy) handler?.busy(error)
+    else handler?.error(error)
     return null
+  }
+
+  /** Whom to tell how it ended. */
+  #finish(): AttemptHandler | null {
+    const handler = this.#handler
+    this.#state = 'over'
+    this.#handler = null
+    return handler
   }
 
   #before(frame: string): string {

@@ -69,6 +69,8 @@ export class Attempt implements AttemptHandler {
   doubted = false
   /** When the node last answered such a ping. */
   vouchedAt: Millis | null = null
+  /** Its place in the watch's list; -1 when it is not watched. */
+  watchPlace = -1
 
   readonly #owner: AttemptOwner
   readonly #now: () => Millis

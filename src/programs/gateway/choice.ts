@@ -43,6 +43,7 @@ export type ChoiceInput = {
 
 /** After its first break an answer has this long to be done. */
 const MAX_ANSWER_MS = 10 * MINUTE
+const NOBODY: ReadonlySet<string> = new Set()
 
 export class Choice implements AttemptOwner, PlacementOwner {
   readonly index: number
@@ -65,7 +66,7 @@ export class Choice implements AttemptOwner, PlacementOwner {
   #placement: Placement | null = null
   #hedgeTimer: NodeJS.Timeout | null = null
   /** Links and nodes not to be asked again. */
-  readonly #tried = new Set<string>()
+  #tried: Set<string> | null = null
   #deadline: Millis | null = null
 
   constructor(dispatcher: Dispatcher, input: ChoiceInput) {
@@ -126,7 +127,7 @@ export class Choice implements AttemptOwner, PlacementOwner {
     const { resumeTimeoutMs, vacancyTimeoutMs } = this.#d.config
     const vacancyMs = this.answer.ids.length > 0 ? resumeTimeoutMs : vacancyTimeoutMs
     const began = this.replica?.model ?? null
-    const wanted = this.#wanted({ plans, began, exclude: this.#tried, vacancyMs })
+    const wanted = this.#wanted({ plans, began, exclude: this.#tried ?? NOBODY, vacancyMs })
     this.#placement = new Placement(this.#d, wanted, this)
     this.#placement.seek()
   }
@@ -188,7 +189,7 @@ export class Choice implements AttemptOwner, PlacementOwner {
     if (delayMs === null) return
     this.#hedgeTimer = setTimeout(() => {
       if (!this.#wantsHedge(attempt) || !this.#d.hedges.spend(model)) return
-      const exclude = new Set([...this.#tried, attempt.link.link])
+      const exclude = new Set([...(this.#tried ?? NOBODY), attempt.link.link])
       new Placement(this.#d, this.#wanted({ plans: null, began: null, exclude, vacancyMs: 0 }), {
         // The ledger may have been asked meanwhile, and the token may have come.
         placed: (place) =>
@@ -313,6 +314,7 @@ export class Choice implements AttemptOwner, PlacementOwner {
     }
     // A busy node is asked again when it has room; a lost one only under a new link.
     const { link, node } = attempt.link
+    this.#tried ??= new Set()
     if (failure.kind !== 'busy') this.#tried.add(failure.kind === 'lost' ? link : node)
     // While its rival runs, nothing is lost.
     if (!this.#live) this.#goOn(failure.reason)

@@ -70,8 +70,8 @@ describe('receipt desk', () => {
   it('pays a lost node what it delivered, on its receipt if that came meanwhile', (t) => {
     const { desk, done, hand } = setup(t)
     const [one, other] = [done(), done()]
-    desk.begin(one.attempt)
-    desk.begin(other.attempt)
+    desk.begin(one.attempt, one.request)
+    desk.begin(other.attempt, other.request)
     hand(receiptOf(one))
     assert.equal(settlements(one).length, 0)
     desk.witness(one)
@@ -83,7 +83,7 @@ describe('receipt desk', () => {
   it('checks a receipt that overtook its END as any other', (t) => {
     const { desk, done, hand, disputes, late } = setup(t)
     const one = done()
-    desk.begin(one.attempt)
+    desk.begin(one.attempt, one.request)
     hand({ ...receiptOf(one), ...lies()['its ids'] })
     desk.expect(one)
     assert.deepEqual(settlements(one).map(paid), [['gateway', 7, 3, 13n]])
@@ -93,7 +93,7 @@ describe('receipt desk', () => {
   it('pays a receipt that waited until the whole answer was there', (t) => {
     const { desk, done, hand } = setup(t)
     const one = done()
-    desk.begin(one.attempt)
+    desk.begin(one.attempt, one.request)
     hand(receiptOf(one))
     desk.expect(one)
     assert.deepEqual(settlements(one).map(paid), [['node', 7, 3, 13n]])
@@ -103,7 +103,7 @@ describe('receipt desk', () => {
   it('never pays what is forgiven, and lets the node forget it, early or late', (t) => {
     const { desk, done, hand, link, late } = setup(t)
     const [early, after, ended] = [done(), done(), done()]
-    desk.begin(early.attempt)
+    desk.begin(early.attempt, early.request)
     hand(receiptOf(early))
     desk.forgive(early.attempt)
     desk.forgive(after.attempt)

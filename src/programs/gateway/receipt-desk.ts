@@ -54,7 +54,7 @@ export type ReceiptDesk = {
    * It runs now. Whether and what it is paid is told later, by exactly one of `expect`, `witness` and `forgive`; a receipt
    * that comes before waits. It may even overtake its END, which waits at the node for credit and for room on the line.
    */
-  begin(attempt: string): void
+  begin(attempt: string, request: string): void
   /** The node said END: its receipt must follow. */
   expect(done: DoneAttempt): void
   /** The node was lost: what it delivered is paid, on its own receipt if that came meanwhile and agrees, else on the gateway's word. */
@@ -79,10 +79,21 @@ const SWEEP_MS = 1_000
 /** Attempts whose receipts will not be paid, 100 bytes each; the oldest are forgotten first. */
 const MAX_FORGIVEN = 100_000
 
-type Named = { readonly attempt: string; readonly request: string }
 type HeldReceipt = {
   readonly receipt: Receipt
   readonly stored: (receipt: Receipt, account: string) => StoredReceipt
+}
+
+/** An attempt from its begin until it is forgiven or its payment is durable. */
+type OpenAttempt = {
+  readonly request: string
+  stage: 'running' | 'expected' | 'settling'
+  /** While its receipt is expected. */
+  done: DoneAttempt | null
+  /** Came while it ran. */
+  early: HeldReceipt | null
+  /** It is paid on the gateway's word against this receipt: acknowledged when the payment is durable. */
+  disputed: string | null
 }
 
 type Parts = {
@@ -98,17 +109,11 @@ type Parts = {
 
 export function createReceiptDesk(parts: Parts): ReceiptDesk {
   const { gateway, now, logger } = parts
-  const waiting = new Map<string, DoneAttempt>()
-  /** Attempts that are not decided yet, with their receipt when that is there already. */
-  const begun = new Map<string, HeldReceipt | null>()
+  const open = new Map<string, OpenAttempt>()
+  let expected = 0
   const forgiven = new Set<string>()
-  /** Attempts paid on the gateway's word against a receipt, and that receipt: acknowledged when the payment is durable. */
-  const disputed = new Map<string, string>()
   const verifiers = new WeakMap<NodeLink, SignatureVerifier>()
-  /** Requests and receipts between END and durable commit, each with those who wait for it. */
-  const unsettled = new Map<string, { attempts: number; waiters: (() => void)[] }>()
-  /** The request of each attempt that counts there. */
-  const requestOf = new Map<string, string>()
+  const waiters = new Set<{ readonly request: string; readonly resolve: () => void }>()
   const sweep = setInterval(giveUpOnLate, SWEEP_MS)
   sweep.unref()
 
@@ -123,7 +128,7 @@ export function createReceiptDesk(parts: Parts): ReceiptDesk {
     if (isWorthNothing(done)) {
       done.reservation.close()
       neverPay(done.attempt)
-      left(done)
+      leave(done.attempt)
       return
     }
     pay(done, priceTokens({ inputTokens, outputTokens, price, carry: 0n }).nanoUsd, null)
@@ -131,35 +136,59 @@ export function createReceiptDesk(parts: Parts): ReceiptDesk {
 
   function giveUpOnLate(): void {
     const before = now() - RECEIPT_TIMEOUT_MS
-    for (const [id, done] of waiting) {
-      if (done.finishedAt > before) return // in order of arrival: the rest is younger
-      waiting.delete(id)
+    for (const entry of open.values()) {
+      const { done } = entry
+      if (!done || done.finishedAt > before) continue
       logger.warn('no receipt came', { attempt: done.attempt, node: done.node })
+      decide(entry)
       payOnOwnWord(done)
     }
   }
 
-  function entered({ attempt, request }: Named): void {
-    requestOf.set(attempt, request)
-    const known = unsettled.get(request)
-    if (known) known.attempts += 1
-    else unsettled.set(request, { attempts: 1, waiters: [] })
+  function enter(attempt: string, request: string): OpenAttempt {
+    const known = open.get(attempt)
+    if (known) return known
+    const made: OpenAttempt = {
+      request,
+      stage: 'running',
+      done: null,
+      early: null,
+      disputed: null,
+    }
+    open.set(attempt, made)
+    return made
   }
 
-  function left({ attempt, request }: Named): void {
-    requestOf.delete(attempt)
-    const known = unsettled.get(request)
-    if (!known) return
-    known.attempts -= 1
-    if (known.attempts > 0) return
-    unsettled.delete(request)
-    for (const waiter of known.waiters) waiter()
+  function expect(entry: OpenAttempt, done: DoneAttempt): void {
+    entry.stage = 'expected'
+    entry.done = done
+    expected += 1
   }
 
-  function decided(attempt: string): HeldReceipt | null {
-    const early = begun.get(attempt) ?? null
-    begun.delete(attempt)
+  /** It is being paid, or never will be: nothing is expected any more. Returns the receipt that came early. */
+  function decide(entry: OpenAttempt): HeldReceipt | null {
+    const { early } = entry
+    if (entry.done) expected -= 1
+    entry.stage = 'settling'
+    // A table of entries that are gone may live long (docs/decisions.md): they hold nothing.
+    entry.done = null
+    entry.early = null
     return early
+  }
+
+  function leave(attempt: string): void {
+    const entry = open.get(attempt)
+    if (!entry) return
+    decide(entry)
+    open.delete(attempt)
+    if (waiters.size === 0 || isOnItsWay(entry.request)) return
+    for (const waiter of waiters) if (waiter.request === entry.request) waiter.resolve()
+  }
+
+  function isOnItsWay(request: string): boolean {
+    for (const entry of open.values())
+      if (entry.request === request && entry.stage !== 'running') return true
+    return false
   }
 
   function neverPay(attempt: string): void {
@@ -182,20 +211,25 @@ export function createReceiptDesk(parts: Parts): ReceiptDesk {
       link.acknowledge([receipt.id])
       return
     }
-    if (begun.has(receipt.attempt)) {
-      begun.set(receipt.attempt, { receipt, stored })
+    const entry = open.get(receipt.attempt)
+    if (entry?.stage === 'running') {
+      entry.early = { receipt, stored }
       return
     }
-    const done = waiting.get(receipt.attempt)
-    if (!done) {
+    if (!entry?.done) {
       takeLate(link, receipt, (account) => stored(receipt, account))
       return
     }
-    waiting.delete(receipt.attempt)
-    payOnReceipt(done, { receipt, stored })
+    const { done } = entry
+    decide(entry)
+    payOnReceipt(done, entry, { receipt, stored })
   }
 
-  function payOnReceipt(done: DoneAttempt, { receipt, stored }: HeldReceipt): void {
+  function payOnReceipt(
+    done: DoneAttempt,
+    entry: OpenAttempt,
+    { receipt, stored }: HeldReceipt,
+  ): void {
     const dispute = disagreement(receipt, done)
     if (dispute === null) {
       pay(done, BigInt(receipt.nanoUsd), stored(receipt, done.key.account.id))
@@ -204,7 +238,7 @@ export function createReceiptDesk(parts: Parts): ReceiptDesk {
     parts.disputed()
     logger.warn('receipt disputed', { attempt: receipt.attempt, node: done.node, dispute })
     if (isWorthNothing(done)) parts.linkOf(done.node)?.acknowledge([receipt.id])
-    else disputed.set(receipt.attempt, receipt.id)
+    else entry.disputed = receipt.id
     payOnOwnWord(done)
   }
 
@@ -225,31 +259,34 @@ export function createReceiptDesk(parts: Parts): ReceiptDesk {
       return
     }
     const usage = lateUsage(receipt, key)
-    entered(usage)
+    enter(usage.attempt, usage.request).stage = 'settling'
     parts.meter.settleLate({ usage, receipt: stored(key.account.id) })
   }
 
   return {
-    begin(attempt) {
-      begun.set(attempt, null)
+    begin(attempt, request) {
+      enter(attempt, request)
     },
     expect(done) {
-      entered(done)
-      const early = decided(done.attempt)
-      if (early) payOnReceipt(done, early)
-      else waiting.set(done.attempt, done)
+      const entry = enter(done.attempt, done.request)
+      const { early } = entry
+      if (!early) {
+        expect(entry, done)
+        return
+      }
+      decide(entry)
+      payOnReceipt(done, entry, early)
     },
     witness(done) {
-      entered(done)
-      const early = decided(done.attempt)
-      if (early) payOnReceipt(done, early)
+      const entry = enter(done.attempt, done.request)
+      const early = decide(entry)
+      if (early) payOnReceipt(done, entry, early)
       else payOnOwnWord(done)
     },
     forgive(attempt) {
-      const done = waiting.get(attempt)
-      if (waiting.delete(attempt) && done) left(done)
-      const early = decided(attempt)
+      const early = open.get(attempt)?.early
       if (early) parts.linkOf(early.receipt.node)?.acknowledge([early.receipt.id])
+      leave(attempt)
       neverPay(attempt)
     },
     take(link, batch) {
@@ -275,30 +312,36 @@ export function createReceiptDesk(parts: Parts): ReceiptDesk {
       settlements.forEach(({ usage, receipt }, i) => {
         if (outcomes[i] === 'conflict')
           logger.error('attempt settled twice with different contents', { attempt: usage.attempt })
-        const durable = receipt?.id ?? disputed.get(usage.attempt)
-        disputed.delete(usage.attempt)
-        if (durable !== undefined) parts.linkOf(usage.node)?.acknowledge([durable])
-        left(usage)
+        const durable = receipt?.id ?? open.get(usage.attempt)?.disputed
+        if (typeof durable === 'string') parts.linkOf(usage.node)?.acknowledge([durable])
+        leave(usage.attempt)
       })
     },
     quiet(id, timeoutMs) {
-      const known = unsettled.get(requestOf.get(attemptOfReceipt(id)) ?? id)
-      if (!known) return Promise.resolve()
+      const request = open.get(attemptOfReceipt(id))?.request ?? id
+      if (!isOnItsWay(request)) return Promise.resolve()
       return new Promise((resolve) => {
-        const timer = setTimeout(resolve, timeoutMs)
-        known.waiters.push(() => {
+        const waiter = { request, resolve: finish }
+        const timer = setTimeout(finish, timeoutMs)
+        waiters.add(waiter)
+        function finish(): void {
           clearTimeout(timer)
+          waiters.delete(waiter)
           resolve()
-        })
+        }
       })
     },
     get expected() {
-      return waiting.size
+      return expected
     },
     close() {
       clearInterval(sweep)
-      for (const done of waiting.values()) payOnOwnWord(done)
-      waiting.clear()
+      for (const entry of open.values()) {
+        const { done } = entry
+        if (!done) continue
+        decide(entry)
+        payOnOwnWord(done)
+      }
     },
   }
 }

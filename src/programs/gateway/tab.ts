@@ -30,7 +30,7 @@ export class Tab {
 
   add(attempt: Attempt): void {
     this.#attempts.push(attempt)
-    this.#desk.begin(attempt.id)
+    this.#desk.begin(attempt.id, this.#of.requestId)
   }
 
   /** The tenant has what is there: whatever attempts are over are paid, by their receipts or by the gateway's count. */

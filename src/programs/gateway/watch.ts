@@ -21,7 +21,8 @@ const PING_TIMEOUT_MS = 1_500
 
 export function createWatch(parts: { now: () => Millis }): Watch {
   const { now } = parts
-  const attempts = new Set<Attempt>()
+  /** No Set: what comes and goes so often would outlive its time in one (docs/decisions.md). */
+  const attempts: Attempt[] = []
   let lastRound = now()
   let lastLate = lastRound
   const timer = setInterval(round, ROUND_MS)
@@ -32,7 +33,10 @@ export function createWatch(parts: { now: () => Millis }): Watch {
     const late = isLoopLate(at - lastRound, ROUND_MS)
     lastRound = at
     if (late) lastLate = at
-    for (const attempt of attempts) {
+    // From the end: an attempt that is given up meanwhile leaves its place to one that had its turn.
+    for (let i = attempts.length - 1; i >= 0; i--) {
+      const attempt = attempts[i]
+      if (attempt === undefined) continue
       // A clock that was set back, and a tenant that does not take what came, say nothing about the node.
       if (attempt.lastProgressAt > at || attempt.awaitsTenant) attempt.lastProgressAt = at
       else if (late)
@@ -66,10 +70,20 @@ export function createWatch(parts: { now: () => Millis }): Watch {
   }
 
   return {
-    add: (attempt) => void attempts.add(attempt),
-    remove: (attempt) => void attempts.delete(attempt),
+    add(attempt) {
+      attempt.watchPlace = attempts.push(attempt) - 1
+    },
+    remove(attempt) {
+      const place = attempt.watchPlace
+      const last = attempts.at(-1)
+      if (place < 0 || last === undefined) return
+      attempts[place] = last
+      last.watchPlace = place
+      attempt.watchPlace = -1
+      attempts.pop()
+    },
     get size() {
-      return attempts.size
+      return attempts.length
     },
     close: () => clearInterval(timer),
   }
