@@ -2,7 +2,17 @@
  * Identifiers people meet: a prefix that names the thing, then 120 random bits in Crockford base 32
  * (no i, l, o, u; double-click selects all of it). The randomness is the caller's.
  */
-export type IdPrefix = 'acct' | 'key' | 'req' | 'att' | 'rcpt' | 'hold' | 'post' | 'link' | 'gw'
+export type IdPrefix =
+  | 'acct'
+  | 'key'
+  | 'req'
+  | 'att'
+  | 'rcpt'
+  | 'hold'
+  | 'post'
+  | 'link'
+  | 'gw'
+  | 'tun'
 
 const ALPHABET = '0123456789abcdefghjkmnpqrstvwxyz'
 const ID_BYTES = 15
@@ -25,7 +35,7 @@ export function isId(prefix: IdPrefix, text: string): boolean {
  * https://www.crockford.com/base32.html
  */
 export function base32(bytes: Uint8Array): string {
-  let text = ''
+  const codes: number[] = []
   let bits = 0
   let value = 0
   for (const byte of bytes) {
@@ -33,8 +43,10 @@ export function base32(bytes: Uint8Array): string {
     bits += 8
     while (bits >= 5) {
       bits -= 5
-      text += ALPHABET[(value >>> bits) & 31]
+      codes.push(ALPHABET.charCodeAt((value >>> bits) & 31))
     }
   }
-  return bits > 0 ? text + ALPHABET[(value << (5 - bits)) & 31] : text
+  if (bits > 0) codes.push(ALPHABET.charCodeAt((value << (5 - bits)) & 31))
+  // At once: added up character by character an id would be a tree of two dozen strings.
+  return String.fromCharCode(...codes)
 }

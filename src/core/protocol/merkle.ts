@@ -27,11 +27,20 @@ function splitAt(n: number): number {
 
 /** Root over leaf hashes. Throws on an empty list: a batch of nothing is never signed. */
 export function merkleRoot(leaves: readonly Uint8Array[], hash: Hash): Uint8Array {
-  const [first] = leaves
-  if (!first) throw new RangeError('no leaves')
-  if (leaves.length === 1) return first
-  const k = splitAt(leaves.length)
-  return nodeHash(merkleRoot(leaves.slice(0, k), hash), merkleRoot(leaves.slice(k), hash), hash)
+  if (leaves.length === 0) throw new RangeError('no leaves')
+  // Level by level: where one is left over it rises as it is, which is the same tree as splitting at powers of two.
+  let level = leaves
+  while (level.length > 1) {
+    const above: Uint8Array[] = []
+    for (let i = 0; i < level.length; i += 2) {
+      const [left, right] = [level[i], level[i + 1]]
+      if (left) above.push(right ? nodeHash(left, right, hash) : left)
+    }
+    level = above
+  }
+  const [root] = level
+  if (!root) throw new RangeError('no leaves')
+  return root
 }
 
 /** The sibling hashes from the leaf up: RFC 6962 section 2.1.1. */

@@ -68,9 +68,9 @@ export class BodySender {
 /** u32 header length, header JSON. */
 function prefixOf(header: AttemptHeader): Buffer {
   const json = JSON.stringify(header)
-  const length = Buffer.byteLength(json)
-  const prefix = Buffer.allocUnsafe(4 + length)
+  // Three bytes a character are enough; what is left of them is not sent.
+  const prefix = Buffer.allocUnsafe(4 + 3 * json.length)
+  const length = prefix.write(json, 4)
   prefix.writeUInt32BE(length, 0)
-  prefix.write(json, 4)
-  return prefix
+  return prefix.subarray(0, 4 + length)
 }

@@ -11,6 +11,7 @@ import {
   OFFER_DOMAIN,
   offerSchema,
   type Offer,
+  type OfferedModel,
   type SignedOffer,
 } from '../../core/protocol/offer.ts'
 import type { Millis } from '../../core/base/time.ts'
@@ -74,7 +75,21 @@ export function checkOffer(
       `offer sequence ${offer.sequence} is below ${lastSequence}, the last one of ${node}; sign a higher one`,
     )
   }
-  return offer
+  return { ...offer, models: offer.models.map(sharedModel) }
+}
+
+/** As many different models and prices as one network may well have; beyond it they are kept one by one. */
+const MAX_SHARED_MODELS = 4096
+const sharedModels = new Map<string, OfferedModel>()
+
+/** Machines of one fleet offer the same models at the same prices: a kilobyte each, and one copy serves all. */
+function sharedModel(model: OfferedModel): OfferedModel {
+  const text = JSON.stringify(model)
+  const known = sharedModels.get(text)
+  if (known) return known
+  if (sharedModels.size >= MAX_SHARED_MODELS) sharedModels.clear()
+  sharedModels.set(text, model)
+  return model
 }
 
 const badOffer = (message: string): HelloProblem => ({ problem: 'link_bad_offer', message })

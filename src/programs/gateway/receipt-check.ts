@@ -8,6 +8,7 @@ import {
   checkReceiptPrice,
   isReceipt,
   receiptIdOf,
+  receiptPrice,
   RECEIPT_DOMAIN,
   type Receipt,
   type ReceiptBatch,
@@ -48,27 +49,37 @@ export function parseReceipt(text: string): Receipt | null {
 
 /** Null when the receipt says what the gateway saw, else the first difference. */
 export function disagreement(receipt: Receipt, done: DoneAttempt): string | null {
-  const said: [string, string | number | bigint, string | number | bigint][] = [
-    ['id', receipt.id, receiptIdOf(done.attempt)],
-    ['node', receipt.node, done.node],
-    ['request', receipt.request, done.request],
-    ['model', receipt.model, done.model],
-    ['model digest', receipt.modelDigest, done.digest],
-    ['input price', BigInt(receipt.inputNanoUsdPerMTok), done.price.inputNanoUsdPerMTok],
-    ['output price', BigInt(receipt.outputNanoUsdPerMTok), done.price.outputNanoUsdPerMTok],
-    ['output tokens', receipt.outputTokens, done.outputTokens],
-    ['request hash', receipt.requestHash, done.requestHash],
-    ['output hash', receipt.outputHash, done.outputHash],
-    ['text hash', receipt.textHash, done.textHash],
-  ]
-  for (const [what, theirs, ours] of said) {
-    if (theirs !== ours) return `${what}: the node says ${theirs}, the gateway saw ${ours}`
-  }
+  // Compared one by one: a table of pairs would be a kilobyte of garbage for every request.
+  if (receipt.id !== receiptIdOf(done.attempt))
+    return differs('id', receipt.id, receiptIdOf(done.attempt))
+  if (receipt.node !== done.node) return differs('node', receipt.node, done.node)
+  if (receipt.request !== done.request) return differs('request', receipt.request, done.request)
+  if (receipt.model !== done.model) return differs('model', receipt.model, done.model)
+  if (receipt.modelDigest !== done.digest)
+    return differs('model digest', receipt.modelDigest, done.digest)
+  const price = receiptPrice(receipt)
+  const { inputNanoUsdPerMTok, outputNanoUsdPerMTok } = done.price
+  if (price.inputNanoUsdPerMTok !== inputNanoUsdPerMTok)
+    return differs('input price', price.inputNanoUsdPerMTok, inputNanoUsdPerMTok)
+  if (price.outputNanoUsdPerMTok !== outputNanoUsdPerMTok)
+    return differs('output price', price.outputNanoUsdPerMTok, outputNanoUsdPerMTok)
+  if (receipt.outputTokens !== done.outputTokens)
+    return differs('output tokens', receipt.outputTokens, done.outputTokens)
+  if (receipt.requestHash !== done.requestHash)
+    return differs('request hash', receipt.requestHash, done.requestHash)
+  if (receipt.outputHash !== done.outputHash)
+    return differs('output hash', receipt.outputHash, done.outputHash)
+  if (receipt.textHash !== done.textHash)
+    return differs('text hash', receipt.textHash, done.textHash)
   // A node whose engine broke does not know its prompt's length, and asks for less.
   if (receipt.billedInputTokens > done.billedInputTokens)
-    return `billed input tokens: the node says ${receipt.billedInputTokens}, the gateway saw ${done.billedInputTokens}`
+    return differs('billed input tokens', receipt.billedInputTokens, done.billedInputTokens)
   return checkReceiptPrice(receipt)
 }
+
+type Said = string | number | bigint
+const differs = (what: string, theirs: Said, ours: Said): string =>
+  `${what}: the node says ${theirs}, the gateway saw ${ours}`
 
 /** The ledger's integers end here. */
 const MAX_COUNT = 0x7fff_ffff
