@@ -117,12 +117,6 @@ export function createReceiptDesk(parts: Parts): ReceiptDesk {
   const sweep = setInterval(giveUpOnLate, SWEEP_MS)
   sweep.unref()
 
-  function pay(done: DoneAttempt, nanoUsd: NanoUsd, receipt: StoredReceipt | null): void {
-    const usage = usageOf(done, nanoUsd, receipt ? 'node' : 'gateway')
-    done.reservation.settle({ usage, receipt })
-    done.reservation.close()
-  }
-
   function payOnOwnWord(done: DoneAttempt): void {
     const { billedInputTokens: inputTokens, outputTokens, price } = done
     if (isWorthNothing(done)) {
@@ -344,6 +338,12 @@ export function createReceiptDesk(parts: Parts): ReceiptDesk {
       }
     },
   }
+}
+
+function pay(done: DoneAttempt, nanoUsd: NanoUsd, receipt: StoredReceipt | null): void {
+  const usage = usageOf(done, nanoUsd, receipt ? 'node' : 'gateway')
+  done.reservation.settle({ usage, receipt })
+  done.reservation.close()
 }
 
 const attemptOfReceipt = (id: string): string => `att_${id.slice(id.indexOf('_') + 1)}`
