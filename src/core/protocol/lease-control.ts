@@ -1,0 +1,92 @@
+/**
+ * What a gateway and a node say to each other about leases, in LEASE and LEASE_STATE frames; docs/protocol.md.
+ * The gateway's book says who owns a lease, by epoch; the node says what it has room for and what runs.
+ */
+import { z } from 'zod'
+import { groupSchema } from './group.ts'
+import { manifestSchema } from './manifest.ts'
+
+const id = z.string().max(60)
+const ref = { lease: id, epoch: z.int().min(1) }
+/** Leases of one gateway at one node: their list fits one control frame. */
+export const MAX_LEASES_PER_NODE = 1000
+
+export const leaseCommandSchema = z.discriminatedUnion('kind', [
+  /** Has the node room on these terms? It answers `accepted` or `refused`, and keeps the room for `MAX_ASK_MS`. */
+  z.object({
+    kind: z.literal('ask'),
+    ...ref,
+    group: groupSchema,
+    /** Canonical JSON of the lease document that the node signs when it accepts. */
+    terms: z.string().max(256 * 1024),
+  }),
+  /** Make it run so, whatever ran before. The manifest comes again with each change. */
+  z.object({ kind: z.literal('run'), ...ref, group: groupSchema, manifest: manifestSchema }),
+  z.object({
+    kind: z.literal('stop'),
+    ...ref,
+    graceS: z.int().min(0).max(3600),
+    /** For 24 h, or until it is removed by another `stop`. */
+    keepVolumes: z.boolean(),
+    reason: z.string().max(500),
+  }),
+  /** After each link: all that this gateway's book gives to this node. What else runs for it is stale, and stops. */
+  z.object({
+    kind: z.literal('keep'),
+    leases: z.array(z.object(ref)).max(MAX_LEASES_PER_NODE),
+  }),
+])
+export type LeaseCommand = z.infer<typeof leaseCommandSchema>
+
+/** An accepted lease that nobody starts within so long gives its room back. */
+export const MAX_ASK_MS = 60_000
+
+/** What the containers of a lease are doing, as the node sees it. */
+export const LEASE_PHASES = ['pulling', 'starting', 'running', 'degraded', 'failed'] as const
+export type LeasePhase = (typeof LEASE_PHASES)[number]
+
+const replicaSchema = z.object({
+  service: z.string().max(300),
+  replica: z.int().min(0),
+  state: z.enum(['created', 'running', 'exited']),
+  healthy: z.boolean().nullable(),
+  exitCode: z.int().nullable(),
+  restarts: z.int().min(0),
+})
+export type ReplicaReport = z.infer<typeof replicaSchema>
+
+export const leaseReportSchema = z.discriminatedUnion('kind', [
+  z.object({
+    kind: z.literal('accepted'),
+    ...ref,
+    /** base64url Ed25519 over `LEASE_DOMAIN` + the terms. */
+    signature: z.string().max(200),
+  }),
+  z.object({
+    kind: z.literal('refused'),
+    ...ref,
+    code: z.string().max(60),
+    message: z.string().max(2000),
+  }),
+  z.object({
+    kind: z.literal('status'),
+    ...ref,
+    phase: z.enum(LEASE_PHASES),
+    /** In words: what is pulled, why it failed. */
+    message: z.string().max(2000),
+    replicas: z.array(replicaSchema).max(1000),
+  }),
+  /** Something the tenant should read: pulled, started, exited with 1, out of memory, over its disk. */
+  z.object({
+    kind: z.literal('event'),
+    ...ref,
+    atMs: z.int().min(0),
+    type: z.string().max(60),
+    service: z.string().max(300).nullable(),
+    message: z.string().max(2000),
+  }),
+  z.object({ kind: z.literal('stopped'), ...ref, reason: z.string().max(500) }),
+])
+export type LeaseReport = z.infer<typeof leaseReportSchema>
+
+export const LEASE_DOMAIN = 'baseload lease v1\n'
