@@ -1,0 +1,146 @@
+/**
+ * Deployments as the control API and the ingress see them. `lease-book.ts` keeps them: it screens, asks nodes,
+ * commits, and then acts. Every method throws Fault `store_unavailable` while the database is away.
+ */
+import type { Duplex } from 'node:stream'
+import type { AttoUsdPerSecond } from '../../../core/base/rate.ts'
+import type { NanoUsd } from '../../../core/base/money.ts'
+import type { Refusal } from '../../../core/base/refusal.ts'
+import type { Millis } from '../../../core/base/time.ts'
+import type { ReplicaReport } from '../../../core/protocol/lease-control.ts'
+import type { Expose } from '../../../core/protocol/manifest.ts'
+import type { TunnelPurpose } from '../../../core/protocol/tunnel.ts'
+
+/** How the auction chooses among bids. `manual` waits for the tenant to name one. */
+export const AUCTION_RULES = ['cheapest', 'reliable', 'fastest', 'manual'] as const
+export type AuctionRule = (typeof AUCTION_RULES)[number]
+
+export type LeaseState =
+  | 'ordered'
+  | 'bid'
+  | 'accepted'
+  | 'starting'
+  | 'running'
+  | 'degraded'
+  | 'draining'
+  | 'closed'
+
+/** One node that could run a group, and for how much. */
+export type BidView = {
+  readonly node: string
+  readonly providerName: string | null
+  readonly region: string | null
+  readonly tier: string
+  /** For the whole group. */
+  readonly rate: AttoUsdPerSecond
+  /** The GPU that would run, e.g. `nvidia rtx4090`; null without GPUs. */
+  readonly gpu: string | null
+  /** The images are there already. */
+  readonly cached: boolean
+  readonly noticeS: number
+}
+
+/** What the market says of one group before any money. */
+export type GroupScreening = {
+  readonly group: string
+  readonly bids: readonly BidView[]
+  /** Why the others cannot: "4 of 9 nodes: GPU memory 24 GiB < 80 GiB", most nodes first. */
+  readonly reasons: readonly string[]
+  /** What would help: "drop region: 7 bids, −18 %". */
+  readonly relaxations: readonly string[]
+  readonly maxRate: AttoUsdPerSecond
+}
+export type Screening = {
+  readonly groups: readonly GroupScreening[]
+  /** What the SDL reader noticed, a line each. */
+  readonly warnings: readonly string[]
+}
+
+export type ServiceView = {
+  readonly name: string
+  readonly image: string
+  readonly count: number
+  readonly expose: readonly Expose[]
+  /** Where it is reached, first the one to show: `http://web.<lease>.localhost:8420`. */
+  readonly urls: readonly string[]
+  readonly replicas: readonly ReplicaReport[]
+}
+
+export type LeaseView = {
+  readonly id: string
+  readonly group: string
+  readonly state: LeaseState
+  /** Why it is as it is, in words. */
+  readonly message: string
+  /** Grows with each new owner. */
+  readonly epoch: number
+  /** Null while no node has it. */
+  readonly node: string | null
+  readonly rate: AttoUsdPerSecond
+  readonly startedAt: Millis | null
+  readonly billedUntil: Millis | null
+  readonly spentNanoUsd: NanoUsd
+  readonly services: readonly ServiceView[]
+}
+
+export type DeploymentView = {
+  readonly id: string
+  readonly name: string
+  readonly rule: AuctionRule
+  readonly createdAt: Millis
+  readonly closedAt: Millis | null
+  readonly closeReason: string | null
+  /** As the tenant gave it. */
+  readonly sdl: string
+  readonly leases: readonly LeaseView[]
+  readonly spentNanoUsd: NanoUsd
+}
+
+export type DeploymentEvent = {
+  /** Counts from 1 within the deployment. */
+  readonly seq: number
+  readonly at: Millis
+  /** Past tense: `lease.accepted`, `lease.running`, `node.lost`, `container.exited`, … */
+  readonly type: string
+  readonly lease: string | null
+  readonly service: string | null
+  readonly message: string
+}
+
+/** A tunnel without its place: the book knows lease and epoch. */
+export type TunnelWish<P = TunnelPurpose> = P extends unknown ? Omit<P, 'lease' | 'epoch'> : never
+
+export type LeaseService = {
+  screen(account: string, sdl: string): Promise<Screening | Refusal>
+  /** Resolves when the deployment is durable and its first auction has been held; starting goes on. */
+  deploy(
+    account: string,
+    apiKey: string,
+    wish: { readonly sdl: string; readonly name: string | null; readonly rule: AuctionRule },
+  ): Promise<DeploymentView | Refusal>
+  /** Newest first. */
+  deployments(account: string, page: { limit: number; closed: boolean }): Promise<DeploymentView[]>
+  /** By id or, where no other open one has it, by name. */
+  deployment(account: string, id: string): Promise<DeploymentView | Refusal>
+  /** The bids that stand for a lease that waits for the tenant's choice, or would stand now. */
+  bids(account: string, id: string): Promise<Screening | Refusal>
+  /** Takes this node's bid, where the rule is `manual`. */
+  accept(
+    account: string,
+    id: string,
+    lease: string,
+    node: string,
+  ): Promise<DeploymentView | Refusal>
+  update(account: string, id: string, sdl: string): Promise<DeploymentView | Refusal>
+  close(account: string, id: string): Promise<DeploymentView | Refusal>
+  events(account: string, id: string, after: number): Promise<readonly DeploymentEvent[] | Refusal>
+  /** Calls back when there may be new events of it; returns what stops that. */
+  watch(deployment: string, changed: () => void): () => void
+  /** Bytes to something inside of it. `lease` null: of the only lease that has such a service. */
+  openTunnel(
+    account: string,
+    id: string,
+    wish: TunnelWish,
+    signal: AbortSignal,
+  ): Promise<Duplex | Refusal>
+}
