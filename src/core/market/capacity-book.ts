@@ -1,0 +1,144 @@
+/**
+ * Free capacity of many nodes, by pool: nodes that are alike in everything but what is free. Within a pool,
+ * nodes with equal room are twins: they are judged once, and which of them is taken makes no difference.
+ */
+import {
+  fits,
+  give,
+  idleGpuMilli,
+  roomKey,
+  take,
+  type Need,
+  type Room,
+  type Taken,
+} from './room.ts'
+import type { WorkloadMix } from './workload-mix.ts'
+
+/** How well a need would go to a node; null when it does not fit. */
+export type Fit = {
+  readonly gpus: Taken
+  /** 0 to 100, whole: how much less fragmented the node would be. */
+  readonly score: number
+  /** What would be left, in big hosts: the tie-break. */
+  readonly leftover: number
+}
+
+export type Twins = {
+  readonly pool: Pool
+  readonly key: string
+  readonly room: Room
+  /** In the order of their coming. */
+  readonly nodes: Set<string>
+  /** What was found out about this room under one mix. */
+  judged: Judgement | null
+}
+
+export type Judgement = {
+  readonly mix: WorkloadMix
+  readonly fragmentedMilli: number
+  readonly fits: Map<Need, Fit | null>
+}
+
+export type Pool = {
+  readonly key: string
+  readonly twins: Map<string, Twins>
+  /** Counts up when anything becomes free here: what was full may not be any more. */
+  freed: number
+}
+
+type Reservation = { readonly node: string; readonly need: Need; readonly gpus: Taken }
+
+export class CapacityBook {
+  /** Thousandths of GPUs that are free, by kind. */
+  readonly freeGpuMilli: number[] = []
+  readonly #pools = new Map<string, Pool>()
+  readonly #nodes = new Map<string, Twins>()
+  readonly #reservations = new Map<string, Reservation>()
+
+  get size(): number {
+    return this.#nodes.size
+  }
+
+  pool(key: string): Pool {
+    const known = this.#pools.get(key)
+    if (known) return known
+    const pool: Pool = { key, twins: new Map(), freed: 0 }
+    this.#pools.set(key, pool)
+    return pool
+  }
+
+  roomOf(node: string): Room | null {
+    return this.#nodes.get(node)?.room ?? null
+  }
+
+  /** A node comes, or tells anew what is free on it. */
+  set(node: string, pool: Pool, room: Room): void {
+    this.#leave(node)
+    this.#join(node, pool, room)
+    pool.freed += 1
+  }
+
+  /** A node goes. What was reserved on it is forgotten as it is released. */
+  remove(node: string): void {
+    const pool = this.#nodes.get(node)?.pool
+    this.#leave(node)
+    if (pool?.twins.size === 0) this.#pools.delete(pool.key)
+  }
+
+  /** Takes what `id` needs; false when it is not free any more, or the id has something already. */
+  reserve(id: string, node: string, need: Need, gpus: Taken): boolean {
+    const twins = this.#nodes.get(node)
+    if (!twins || this.#reservations.has(id) || !fits(twins.room, need)) return false
+    this.#reservations.set(id, { node, need, gpus })
+    this.#move(node, twins, take(twins.room, need, gpus))
+    return true
+  }
+
+  /** Gives back what `id` had; false when it had nothing. */
+  release(id: string): boolean {
+    const reservation = this.#reservations.get(id)
+    if (!reservation) return false
+    this.#reservations.delete(id)
+    const { node, need, gpus } = reservation
+    const twins = this.#nodes.get(node)
+    if (twins) {
+      this.#move(node, twins, give(twins.room, need, gpus))
+      twins.pool.freed += 1
+    }
+    return true
+  }
+
+  #move(node: string, from: Twins, room: Room): void {
+    this.#leave(node)
+    this.#join(node, from.pool, room)
+  }
+
+  #join(node: string, pool: Pool, room: Room): void {
+    const key = roomKey(room)
+    let twins = pool.twins.get(key)
+    if (!twins) {
+      twins = { pool, key, room, nodes: new Set(), judged: null }
+      pool.twins.set(key, twins)
+    }
+    twins.nodes.add(node)
+    this.#nodes.set(node, twins)
+    this.#countGpus(room, 1)
+  }
+
+  #leave(node: string): void {
+    const twins = this.#nodes.get(node)
+    if (!twins) return
+    this.#nodes.delete(node)
+    twins.nodes.delete(node)
+    if (twins.nodes.size === 0) twins.pool.twins.delete(twins.key)
+    this.#countGpus(twins.room, -1)
+  }
+
+  #countGpus(room: Room, sign: 1 | -1): void {
+    for (const pool of room.gpus) {
+      const free = idleGpuMilli({ ...room, gpus: [pool] })
+      while (this.freeGpuMilli.length <= pool.kind) this.freeGpuMilli.push(0)
+      this.freeGpuMilli[pool.kind] = (this.freeGpuMilli[pool.kind] ?? 0) + sign * free
+    }
+  }
+}
