@@ -44,10 +44,15 @@ export const reasonText = (reason: LinkRefusal): string => `${reason.code}: ${re
 /** `code: message`, cut to what a close frame holds, never within a character. */
 export function closeFrameOf(reason: CloseReason): { code: number; text: Buffer } {
   const code = reason.code === 'link_lost' ? CLOSE_CODES.link_closed : CLOSE_CODES[reason.code]
-  const whole = Buffer.from(reasonText(reason))
+  return { code, text: closeTextOf(reasonText(reason)) }
+}
+
+/** As much of the text as a close frame holds, never cut within a character. */
+export function closeTextOf(text: string): Buffer {
+  const whole = Buffer.from(text)
   let end = Math.min(whole.length, MAX_CLOSE_TEXT_BYTES)
   while (end < whole.length && ((whole[end] ?? 0) & 0xc0) === 0x80) end -= 1
-  return { code, text: whole.subarray(0, end) }
+  return whole.subarray(0, end)
 }
 
 /** Reads a close frame; `refusal` is the REFUSED frame that came before it, if one did. */

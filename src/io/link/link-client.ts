@@ -15,6 +15,7 @@ import {
 } from '../../core/protocol/link.ts'
 import type { SignedOffer } from '../../core/protocol/offer.ts'
 import type { ReceiptBatch } from '../../core/protocol/receipt.ts'
+import { TUNNEL_PATH } from '../../core/protocol/tunnel.ts'
 import type { Identity } from '../keys/identity.ts'
 import type { Logger } from '../telemetry/logger.ts'
 import { Backoff, REFUSED_RETRY_MS } from './backoff.ts'
@@ -23,6 +24,7 @@ import type { IncomingAttempt } from './incoming-attempt.ts'
 import { LinkSocket, WEBSOCKET_OPTIONS } from './link-socket.ts'
 import { NodeHandshake } from './node-handshake.ts'
 import { NodeSession } from './node-session.ts'
+import { TunnelDialler, type IncomingTunnel } from './tunnel-dialler.ts'
 import { WriteTurn } from './write-turn.ts'
 
 export type LinkClientOptions = {
@@ -33,6 +35,8 @@ export type LinkClientOptions = {
   readonly offer: () => SignedOffer
   readonly load: () => Heartbeat
   readonly onAttempt: (attempt: IncomingAttempt) => void
+  /** A tunnel is asked for: answer it soon. Default: each is refused as `tunnel_unsupported`. */
+  readonly onTunnel?: (request: IncomingTunnel) => void
   readonly onReceiptsAcknowledged: (receipts: readonly string[]) => void
   readonly onLinked: (linked: { gateway: string; gatewayKey: string; link: string }) => void
   /** No link now: it was lost, or could not be made. It is dialled again after so long. */
@@ -56,7 +60,7 @@ export type LinkClient = {
   sendOffer(): void
   /** From now on, on this link and later ones: finish what runs, take nothing new. */
   drain(): void
-  /** Ends the link and dials no more. Attempts that run are lost. */
+  /** Ends the link and its tunnels, and dials no more. Attempts that run are lost. */
   close(): Promise<void>
 }
 
@@ -65,10 +69,12 @@ export function connectToGateway(options: LinkClientOptions): LinkClient {
 }
 
 /** http → ws, https → wss, and LINK_PATH behind whatever path there is. */
-export function linkUrl(gateway: string): string {
+export const linkUrl = (gateway: string): string => dialUrl(gateway, LINK_PATH)
+
+function dialUrl(gateway: string, path: string): string {
   const url = new URL(gateway)
   url.protocol = url.protocol === 'https:' || url.protocol === 'wss:' ? 'wss:' : 'ws:'
-  url.pathname = url.pathname.replace(/\/+$/, '') + LINK_PATH
+  url.pathname = url.pathname.replace(/\/+$/, '') + path
   url.hash = ''
   return url.href
 }
@@ -93,6 +99,7 @@ class GatewayDialler implements LinkClient {
   readonly #url: string
   readonly #turn = new WriteTurn()
   readonly #backoff: Backoff
+  readonly #tunnels: TunnelDialler
   #session: NodeSession | null = null
   #ws: WebSocket | null = null
   #timer: NodeJS.Timeout | undefined
@@ -103,6 +110,9 @@ class GatewayDialler implements LinkClient {
     this.#options = options
     this.#url = linkUrl(options.url)
     this.#backoff = new Backoff(options.random)
+    const { identity, now, onTunnel } = options
+    const url = dialUrl(options.url, TUNNEL_PATH)
+    this.#tunnels = new TunnelDialler({ url, identity, now, onTunnel })
     this.#dial()
   }
 
@@ -126,6 +136,7 @@ class GatewayDialler implements LinkClient {
   async close(): Promise<void> {
     clearTimeout(this.#timer)
     this.state = 'closed'
+    await this.#tunnels.close()
     const ws = this.#ws
     if (ws === null || ws.readyState === ws.CLOSED) return
     await new Promise<void>((resolve) => {
@@ -163,6 +174,10 @@ class GatewayDialler implements LinkClient {
       {
         attempt: onAttempt,
         receiptsAcknowledged: onReceiptsAcknowledged,
+        openTunnel: (open) =>
+          this.#tunnels.asked(open, challenge.gateway, (refused) =>
+            socket.writeJson(FRAME.TUNNEL_REFUSED, 0, refused),
+          ),
         load,
         now,
         draining: () => this.#draining,

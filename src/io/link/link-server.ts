@@ -11,6 +11,7 @@ import type { Millis } from '../../core/base/time.ts'
 import { FRAME } from '../../core/protocol/frame.ts'
 import { HANDSHAKE_TIMEOUT_MS, HEARTBEAT_MS, type Hello } from '../../core/protocol/link.ts'
 import type { SignedOffer } from '../../core/protocol/offer.ts'
+import { TUNNEL_PATH } from '../../core/protocol/tunnel.ts'
 import type { Identity } from '../keys/identity.ts'
 import type { Logger } from '../telemetry/logger.ts'
 import { GatewayHandshake, type HandshakeEvents } from './gateway-handshake.ts'
@@ -20,6 +21,7 @@ import { LinkSocket, WEBSOCKET_OPTIONS } from './link-socket.ts'
 import type { LinkEvents, NodeLink } from './node-link.ts'
 import { SignatureQueue } from './signature-queue.ts'
 import { SilenceJudge } from './silence.ts'
+import { TunnelGate, type TunnelLimits } from './tunnel-gate.ts'
 import { WriteTurn } from './write-turn.ts'
 
 export type LinkServerLimits = {
@@ -32,7 +34,7 @@ export type LinkServerLimits = {
 }
 
 export type LinkServer = {
-  /** Takes over an HTTP upgrade for LINK_PATH; the caller has checked the path. */
+  /** Takes over an HTTP upgrade for LINK_PATH or TUNNEL_PATH; the caller has checked the path. */
   upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void
   /** Node id → its link, live. */
   links(): ReadonlyMap<string, NodeLink>
@@ -46,6 +48,7 @@ export type LinkServerOptions = {
   readonly now: () => Millis
   readonly logger: Logger
   readonly limits?: Partial<LinkServerLimits>
+  readonly tunnelLimits?: Partial<TunnelLimits>
 }
 
 const DEFAULT_LIMITS: LinkServerLimits = {
@@ -63,6 +66,7 @@ export function createLinkServer(options: LinkServerOptions): LinkServer {
 
 class LinkGate implements LinkServer, LinkHouse, HandshakeEvents {
   readonly events: LinkEvents
+  readonly tunnels: TunnelGate
   readonly #identity: Identity
   readonly #now: () => Millis
   readonly #logger: Logger
@@ -79,8 +83,9 @@ class LinkGate implements LinkServer, LinkHouse, HandshakeEvents {
   readonly #ticker: NodeJS.Timeout
   #closing = false
 
-  constructor({ identity, events, now, logger, limits }: LinkServerOptions) {
+  constructor({ identity, events, now, logger, limits, tunnelLimits }: LinkServerOptions) {
     this.events = events
+    this.tunnels = new TunnelGate(identity.id, now, tunnelLimits)
     this.#identity = identity
     this.#now = now
     this.#logger = logger
@@ -95,6 +100,10 @@ class LinkGate implements LinkServer, LinkHouse, HandshakeEvents {
   }
 
   upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
+    if (request.url?.split('?')[0]?.endsWith(TUNNEL_PATH)) {
+      this.tunnels.upgrade(request, socket, head)
+      return
+    }
     if (this.#closing || this.#handshakes.size >= this.#limits.handshakes) {
       socket.on('error', () => {}) // it may go before it hears the answer
       socket.end(
@@ -112,6 +121,7 @@ class LinkGate implements LinkServer, LinkHouse, HandshakeEvents {
     const message = 'the gateway shuts down'
     for (const handshake of this.#handshakes) handshake.socket.close('shutting_down', message)
     for (const node of this.#links.values()) node.refuse('shutting_down', message)
+    await this.tunnels.close()
     await new Promise<void>((resolve) => {
       this.#sockets.close(() => resolve())
     })
@@ -134,7 +144,8 @@ class LinkGate implements LinkServer, LinkHouse, HandshakeEvents {
     if (!queued) this.#signatures.add(() => this.#replaceOffer(node))
   }
 
-  remove(node: LinkedNode): void {
+  remove(node: LinkedNode, reason: string): void {
+    this.tunnels.unlinked(node.node, reason)
     if (this.#links.get(node.node) === node) this.#links.delete(node.node)
     this.#offers.delete(node)
     this.#sequences.delete(node.node)
@@ -180,6 +191,7 @@ class LinkGate implements LinkServer, LinkHouse, HandshakeEvents {
       heartbeatMs: this.#limits.heartbeatMs,
     })
     this.#links.set(node, linked)
+    this.tunnels.linked(node)
     this.events.linked(linked)
   }
 
@@ -199,6 +211,7 @@ class LinkGate implements LinkServer, LinkHouse, HandshakeEvents {
   #tick(): void {
     const now = this.#now()
     this.#silence.tick(now)
+    this.tunnels.tick(now)
     for (const handshake of this.#handshakes) {
       const waitedMs = now - handshake.startedAt
       if (waitedMs > this.#limits.handshakeMs)

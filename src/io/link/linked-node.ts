@@ -1,8 +1,15 @@
 /** One linked node at the gateway: its offer and load, and the attempts that run on it. */
+import type { Duplex } from 'node:stream'
+import { Fault } from '../../core/base/refusal.ts'
 import { FRAME } from '../../core/protocol/frame.ts'
 import { heartbeatSchema, type AttemptHeader, type Heartbeat } from '../../core/protocol/link.ts'
 import { signedOfferSchema, type Offer, type SignedOffer } from '../../core/protocol/offer.ts'
 import { MAX_RECEIPTS_PER_BATCH, receiptBatchSchema } from '../../core/protocol/receipt.ts'
+import {
+  tunnelRefusedSchema,
+  type OpenTunnel,
+  type TunnelPurpose,
+} from '../../core/protocol/tunnel.ts'
 import type { Millis } from '../../core/base/time.ts'
 import { BodySender } from './body-sender.ts'
 import { reasonFromText, reasonText, type CloseReason, type LinkCode } from './close-reason.ts'
@@ -10,14 +17,16 @@ import { readJson, textOf } from './json-payload.ts'
 import type { LinkSocket, LinkSocketOwner } from './link-socket.ts'
 import type { AttemptHandler, AttemptStream, LinkEvents, NodeLink } from './node-link.ts'
 import { OutgoingAttempt, type AttemptLink } from './outgoing-attempt.ts'
+import type { AskedNode, TunnelGate } from './tunnel-gate.ts'
 
 /** What all links of a server share. */
 export type LinkHouse = {
   readonly events: LinkEvents
+  readonly tunnels: TunnelGate
   /** Checks the offer when its turn comes, and hands it over; a bad one closes the link. */
   checkOffer(node: LinkedNode, signed: SignedOffer): void
   /** Before `unlinked` is told. */
-  remove(node: LinkedNode): void
+  remove(node: LinkedNode, reason: string): void
 }
 
 export type Admitted = {
@@ -34,7 +43,7 @@ const PING_BYTES = 8
 /** As many ids as one RECEIPTS_ACK may hold. */
 const MAX_ACKS_PER_FRAME = 4 * MAX_RECEIPTS_PER_BATCH
 
-export class LinkedNode implements NodeLink, LinkSocketOwner, AttemptLink {
+export class LinkedNode implements NodeLink, LinkSocketOwner, AttemptLink, AskedNode {
   readonly link: string
   readonly node: string
   readonly nodeKey: string
@@ -113,6 +122,19 @@ export class LinkedNode implements NodeLink, LinkSocketOwner, AttemptLink {
     this.#socket.flushLater()
   }
 
+  async openTunnel(
+    purpose: TunnelPurpose,
+    { signal }: { signal?: AbortSignal } = {},
+  ): Promise<Duplex> {
+    if (this.#closed !== null)
+      throw new Fault('tunnel_lost', reasonText(this.#closed), { retryable: true })
+    return this.#house.tunnels.open(this, purpose, signal)
+  }
+
+  ask(open: OpenTunnel): void {
+    this.#socket.writeJson(FRAME.OPEN_TUNNEL, 0, open)
+  }
+
   close(reason: string): void {
     const { code, message } = reasonFromText(reason)
     this.refuse(code === 'link_lost' ? 'link_closed' : code, message)
@@ -153,8 +175,8 @@ export class LinkedNode implements NodeLink, LinkSocketOwner, AttemptLink {
 
   closed(reason: CloseReason): void {
     this.#closed = reason
-    this.#house.remove(this)
     const text = reasonText(reason)
+    this.#house.remove(this, text)
     for (const attempt of this.#attempts.values()) attempt.lost(text)
     this.#attempts.clear()
     for (const settle of this.#pings?.values() ?? []) settle()
@@ -193,6 +215,8 @@ export class LinkedNode implements NodeLink, LinkSocketOwner, AttemptLink {
         return this.#receipts(payload)
       case FRAME.OFFER:
         return this.#offer(payload)
+      case FRAME.TUNNEL_REFUSED:
+        return this.#tunnelRefused(payload)
       case FRAME.DRAIN:
         this.draining = true
         this.#house.events.draining(this)
@@ -232,6 +256,13 @@ export class LinkedNode implements NodeLink, LinkSocketOwner, AttemptLink {
     const batch = readJson(receiptBatchSchema, payload)
     if (batch instanceof Error) return `RECEIPTS: ${batch.message}`
     this.#house.events.receipts(this, batch)
+    return null
+  }
+
+  #tunnelRefused(payload: Uint8Array): string | null {
+    const refused = readJson(tunnelRefusedSchema, payload)
+    if (refused instanceof Error) return `TUNNEL_REFUSED: ${refused.message}`
+    this.#house.tunnels.refused(this.node, refused)
     return null
   }
 

@@ -1,4 +1,5 @@
 /** The gateway's view of one linked node, and of one attempt running on it. `link-server.ts` makes them. */
+import type { Duplex } from 'node:stream'
 import type {
   AttemptEnd,
   AttemptError,
@@ -7,6 +8,7 @@ import type {
 } from '../../core/protocol/link.ts'
 import type { Offer, SignedOffer } from '../../core/protocol/offer.ts'
 import type { ReceiptBatch } from '../../core/protocol/receipt.ts'
+import type { TunnelPurpose } from '../../core/protocol/tunnel.ts'
 import type { Millis } from '../../core/base/time.ts'
 
 /** What an attempt's stream reports. After `busy`, `end`, `error` or `lost` nothing more comes. */
@@ -48,6 +50,12 @@ export type NodeLink = {
   ping(timeoutMs: number): Promise<boolean>
   /** These receipts are durably committed. */
   acknowledge(receipts: readonly string[]): void
+  /**
+   * A byte stream to something at the node. Rejects with the signal's reason, or a Fault: `tunnel_limit`,
+   * `tunnel_late`, `tunnel_lost`, or a `TunnelRefusalCode` of the node's. Both ends of a stream may end it or
+   * destroy it with a Fault, which the other end hears; it outlives the link. `signal` is for the opening only.
+   */
+  openTunnel(purpose: TunnelPurpose, options?: { signal?: AbortSignal }): Promise<Duplex>
   close(reason: string): void
 }
 

@@ -2,6 +2,7 @@
 import { FRAME } from '../../core/protocol/frame.ts'
 import { HEARTBEAT_MS, type Heartbeat } from '../../core/protocol/link.ts'
 import { receiptsAckSchema } from '../../core/protocol/receipt.ts'
+import { openTunnelSchema, type OpenTunnel } from '../../core/protocol/tunnel.ts'
 import type { Millis } from '../../core/base/time.ts'
 import { BodyAssembly, type WholeRequest } from './body-assembly.ts'
 import type { CloseReason } from './close-reason.ts'
@@ -13,6 +14,7 @@ import { SilenceJudge } from './silence.ts'
 export type SessionEvents = {
   attempt(attempt: IncomingAttempt): void
   receiptsAcknowledged(receipts: readonly string[]): void
+  openTunnel(open: OpenTunnel): void
   load(): Heartbeat
   now(): Millis
   /** Read at each REQUEST: a draining node says busy. */
@@ -92,6 +94,12 @@ export class NodeSession implements LinkSocketOwner, AttemptSession {
         const ack = readJson(receiptsAckSchema, payload)
         if (ack instanceof Error) return `RECEIPTS_ACK: ${ack.message}`
         this.#events.receiptsAcknowledged(ack.receipts)
+        return null
+      }
+      case FRAME.OPEN_TUNNEL: {
+        const open = readJson(openTunnelSchema, payload)
+        if (open instanceof Error) return `OPEN_TUNNEL: ${open.message}`
+        this.#events.openTunnel(open)
         return null
       }
       default:

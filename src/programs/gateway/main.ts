@@ -6,6 +6,7 @@ import { getRequestListener } from '@hono/node-server'
 import { isRefusal, reasonOf } from '../../core/base/refusal.ts'
 import type { Api } from '../../core/protocol/inference-request.ts'
 import { LINK_PATH } from '../../core/protocol/link.ts'
+import { TUNNEL_PATH } from '../../core/protocol/tunnel.ts'
 import { CORS_HEADERS, PREFLIGHT_HEADERS } from '../../io/http/cors.ts'
 import { createHttpServer } from '../../io/http/http-server.ts'
 import { sendJson, sendRefusal } from '../../io/http/respond.ts'
@@ -43,6 +44,8 @@ export type GatewayParts = {
 const CLOSE_DEADLINE_MS = 10_000
 /** Who asks for a receipt right after the answer waits for it at most so long. */
 const RECEIPT_WAIT_MS = 2_000
+/** Where nodes dial. */
+const NODE_PATHS: ReadonlySet<string> = new Set([LINK_PATH, TUNNEL_PATH])
 const HOT: ReadonlyMap<string, Api> = new Map([
   ['/v1/chat/completions', 'chat'],
   ['/v1/completions', 'completion'],
@@ -109,8 +112,7 @@ export async function startGateway(
   const server = createHttpServer({
     onRequest: (request, response) => route(request, response),
     onUpgrade(request, socket, head) {
-      if (pathOf(request) !== LINK_PATH || request.headers.upgrade?.toLowerCase() !== 'websocket')
-        return false
+      if (!NODE_PATHS.has(pathOf(request)) || !wantsWebSocket(request)) return false
       if (accepting) links.upgrade(request, socket, head)
       else socket.destroy()
       return true
@@ -166,6 +168,9 @@ async function readiness(store: Store, accepting: boolean): Promise<ReadyPart[]>
     { part: 'requests', ok: accepting, why: accepting ? null : 'the gateway is shutting down' },
   ]
 }
+
+const wantsWebSocket = ({ headers }: IncomingMessage): boolean =>
+  headers.upgrade?.toLowerCase() === 'websocket'
 
 const pathOf = ({ url = '/' }: IncomingMessage): string => {
   const query = url.indexOf('?')

@@ -181,6 +181,9 @@ export class FakeLink implements NodeLink {
   ping(): Promise<boolean> {
     return new Promise((resolve) => this.pings.push(resolve))
   }
+  openTunnel(): Promise<never> {
+    return Promise.reject(new Error('a fake link has no tunnels'))
+  }
   acknowledge(receipts: readonly string[]): void {
     this.acknowledged.push(...receipts)
   }

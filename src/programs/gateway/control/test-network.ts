@@ -270,6 +270,7 @@ function linkOf(node: string): NodeLink {
     draining: false,
     open: () => ({ cancel: () => {}, forget: () => {}, grant: () => {} }),
     ping: () => Promise.resolve(true),
+    openTunnel: () => Promise.reject(new Error('no tunnels here')),
     acknowledge: () => {},
     close: () => {},
   }
