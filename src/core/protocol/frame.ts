@@ -21,6 +21,8 @@ export const FRAME = {
   REFUSED: 11, // either way, JSON `LinkRefusal`: why the link is closed, just before it is
   OPEN_TUNNEL: 12, // gateway → node, JSON `OpenTunnel`: dial a tunnel for this purpose
   TUNNEL_REFUSED: 13, // node → gateway, JSON `TunnelRefused`: no tunnel will be dialled, and why
+  LEASE: 14, // gateway → node, JSON `LeaseCommand`
+  LEASE_STATE: 15, // node → gateway, JSON `LeaseReport`
   // Streams: one attempt each.
   REQUEST: 16, // gateway → node: u32 header length, JSON `AttemptHeader`, then the tenant's body; its first 64 KiB or all
   BODY: 17, // gateway → node: the next part of what REQUEST began; the lengths said how much comes in all

@@ -6,6 +6,7 @@ import { WebSocket } from 'ws'
 import type { Random } from '../../core/base/random.ts'
 import type { Millis } from '../../core/base/time.ts'
 import { FRAME } from '../../core/protocol/frame.ts'
+import type { LeaseCommand, LeaseReport } from '../../core/protocol/lease-control.ts'
 import {
   HANDSHAKE_TIMEOUT_MS,
   LINK_PATH,
@@ -37,6 +38,8 @@ export type LinkClientOptions = {
   readonly onAttempt: (attempt: IncomingAttempt) => void
   /** A tunnel is asked for: answer it soon. Default: each is refused as `tunnel_unsupported`. */
   readonly onTunnel?: (request: IncomingTunnel) => void
+  /** Default: an `ask` is refused as `lease_unsupported`, the rest ignored. */
+  readonly onLease?: (command: LeaseCommand) => void
   readonly onReceiptsAcknowledged: (receipts: readonly string[]) => void
   readonly onLinked: (linked: { gateway: string; gatewayKey: string; link: string }) => void
   /** No link now: it was lost, or could not be made. It is dialled again after so long. */
@@ -56,6 +59,8 @@ export type LinkClient = {
   readonly gateway: string | null
   /** False when there is no link, or it is congested: keep the batch and hand it in later. */
   sendReceipts(batch: ReceiptBatch): boolean
+  /** False when there is no link, or it is congested: keep what matters and say it later. */
+  reportLease(report: LeaseReport): boolean
   /** The offer changed: tells the gateway now. */
   sendOffer(): void
   /** From now on, on this link and later ones: finish what runs, take nothing new. */
@@ -91,6 +96,8 @@ const UNHEALABLE: ReadonlySet<string> = new Set([
 
 /** Receipts wait on disk rather than in a line that does not move. */
 const MAX_UNSENT_FOR_RECEIPTS_BYTES = 4 * 1024 * 1024
+/** Containers can say a lot: their news must not delay tokens by more than this. */
+const MAX_UNSENT_FOR_LEASES_BYTES = 1024 * 1024
 
 class GatewayDialler implements LinkClient {
   state: LinkState = 'connecting'
@@ -120,6 +127,13 @@ class GatewayDialler implements LinkClient {
     const socket = this.#session?.socket
     if (socket === undefined || socket.unsentBytes > MAX_UNSENT_FOR_RECEIPTS_BYTES) return false
     socket.writeJson(FRAME.RECEIPTS, 0, batch)
+    return true
+  }
+
+  reportLease(report: LeaseReport): boolean {
+    const socket = this.#session?.socket
+    if (socket === undefined || socket.unsentBytes > MAX_UNSENT_FOR_LEASES_BYTES) return false
+    socket.writeJson(FRAME.LEASE_STATE, 0, report)
     return true
   }
 
@@ -168,12 +182,13 @@ class GatewayDialler implements LinkClient {
 
   #enter(socket: LinkSocket, challenge: Challenge, welcome: Welcome): void {
     clearTimeout(this.#timer)
-    const { load, now, onAttempt, onReceiptsAcknowledged, onLinked } = this.#options
+    const { load, now, onAttempt, onLease, onReceiptsAcknowledged, onLinked } = this.#options
     this.#session = new NodeSession(
       socket,
       {
         attempt: onAttempt,
         receiptsAcknowledged: onReceiptsAcknowledged,
+        lease: onLease ?? ((command) => this.#refuseLease(command)),
         openTunnel: (open) =>
           this.#tunnels.asked(open, challenge.gateway, (refused) =>
             socket.writeJson(FRAME.TUNNEL_REFUSED, 0, refused),
@@ -194,6 +209,13 @@ class GatewayDialler implements LinkClient {
       gatewayKey: challenge.gatewayKey,
       link: welcome.link,
     })
+  }
+
+  #refuseLease(command: LeaseCommand): void {
+    if (command.kind !== 'ask') return
+    const { lease, epoch } = command
+    const message = 'this node runs no containers'
+    this.reportLease({ kind: 'refused', lease, epoch, code: 'lease_unsupported', message })
   }
 
   #ended(reason: CloseReason): void {

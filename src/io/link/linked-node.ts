@@ -2,6 +2,7 @@
 import type { Duplex } from 'node:stream'
 import { Fault } from '../../core/base/refusal.ts'
 import { FRAME } from '../../core/protocol/frame.ts'
+import { leaseReportSchema, type LeaseCommand } from '../../core/protocol/lease-control.ts'
 import { heartbeatSchema, type AttemptHeader, type Heartbeat } from '../../core/protocol/link.ts'
 import { signedOfferSchema, type Offer, type SignedOffer } from '../../core/protocol/offer.ts'
 import { MAX_RECEIPTS_PER_BATCH, receiptBatchSchema } from '../../core/protocol/receipt.ts'
@@ -135,6 +136,10 @@ export class LinkedNode implements NodeLink, LinkSocketOwner, AttemptLink, Asked
     this.#socket.writeJson(FRAME.OPEN_TUNNEL, 0, open)
   }
 
+  lease(command: LeaseCommand): void {
+    this.#socket.writeJson(FRAME.LEASE, 0, command)
+  }
+
   close(reason: string): void {
     const { code, message } = reasonFromText(reason)
     this.refuse(code === 'link_lost' ? 'link_closed' : code, message)
@@ -217,6 +222,8 @@ export class LinkedNode implements NodeLink, LinkSocketOwner, AttemptLink, Asked
         return this.#offer(payload)
       case FRAME.TUNNEL_REFUSED:
         return this.#tunnelRefused(payload)
+      case FRAME.LEASE_STATE:
+        return this.#leaseReport(payload)
       case FRAME.DRAIN:
         this.draining = true
         this.#house.events.draining(this)
@@ -263,6 +270,13 @@ export class LinkedNode implements NodeLink, LinkSocketOwner, AttemptLink, Asked
     const refused = readJson(tunnelRefusedSchema, payload)
     if (refused instanceof Error) return `TUNNEL_REFUSED: ${refused.message}`
     this.#house.tunnels.refused(this.node, refused)
+    return null
+  }
+
+  #leaseReport(payload: Uint8Array): string | null {
+    const report = readJson(leaseReportSchema, payload)
+    if (report instanceof Error) return `LEASE_STATE: ${report.message}`
+    this.#house.events.leaseReport(this, report)
     return null
   }
 

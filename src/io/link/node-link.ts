@@ -6,6 +6,7 @@ import type {
   AttemptHeader,
   Heartbeat,
 } from '../../core/protocol/link.ts'
+import type { LeaseCommand, LeaseReport } from '../../core/protocol/lease-control.ts'
 import type { Offer, SignedOffer } from '../../core/protocol/offer.ts'
 import type { ReceiptBatch } from '../../core/protocol/receipt.ts'
 import type { TunnelPurpose } from '../../core/protocol/tunnel.ts'
@@ -56,6 +57,11 @@ export type NodeLink = {
    * destroy it with a Fault, which the other end hears; it outlives the link. `signal` is for the opening only.
    */
   openTunnel(purpose: TunnelPurpose, options?: { signal?: AbortSignal }): Promise<Duplex>
+  /**
+   * Its answer comes as `leaseReport`; nothing when the link has closed. Throws a RangeError above
+   * `MAX_CONTROL_PAYLOAD_BYTES`.
+   */
+  lease(command: LeaseCommand): void
   close(reason: string): void
 }
 
@@ -65,5 +71,6 @@ export type LinkEvents = {
   heartbeat(link: NodeLink): void
   draining(link: NodeLink): void
   receipts(link: NodeLink, batch: ReceiptBatch): void
+  leaseReport(link: NodeLink, report: LeaseReport): void
   unlinked(link: NodeLink, reason: string): void
 }

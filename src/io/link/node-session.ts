@@ -1,5 +1,6 @@
 /** One standing link at the node: takes REQUESTs together, hands out attempts, beats, and answers. */
 import { FRAME } from '../../core/protocol/frame.ts'
+import { leaseCommandSchema, type LeaseCommand } from '../../core/protocol/lease-control.ts'
 import { HEARTBEAT_MS, type Heartbeat } from '../../core/protocol/link.ts'
 import { receiptsAckSchema } from '../../core/protocol/receipt.ts'
 import { openTunnelSchema, type OpenTunnel } from '../../core/protocol/tunnel.ts'
@@ -15,6 +16,7 @@ export type SessionEvents = {
   attempt(attempt: IncomingAttempt): void
   receiptsAcknowledged(receipts: readonly string[]): void
   openTunnel(open: OpenTunnel): void
+  lease(command: LeaseCommand): void
   load(): Heartbeat
   now(): Millis
   /** Read at each REQUEST: a draining node says busy. */
@@ -100,6 +102,12 @@ export class NodeSession implements LinkSocketOwner, AttemptSession {
         const open = readJson(openTunnelSchema, payload)
         if (open instanceof Error) return `OPEN_TUNNEL: ${open.message}`
         this.#events.openTunnel(open)
+        return null
+      }
+      case FRAME.LEASE: {
+        const command = readJson(leaseCommandSchema, payload)
+        if (command instanceof Error) return `LEASE: ${command.message}`
+        this.#events.lease(command)
         return null
       }
       default:

@@ -83,6 +83,7 @@ export async function startGateway(
       heartbeat: note('heartbeat'),
       draining: note('draining'),
       receipts: note('receipts'),
+      leaseReport: note('leaseReport'),
       unlinked: note('unlinked'),
     },
   })

@@ -126,6 +126,8 @@ export function createNetwork(parts: Parts): Network {
       },
       draining: (link) => table.drain(link.link),
       receipts: parts.receipts,
+      leaseReport: (link, report) =>
+        logger.debug('lease report', { node: link.node, kind: report.kind }),
       unlinked(link, reason) {
         logger.info('node unlinked', { node: link.node, link: link.link, reason })
         byLink.delete(link.link)

@@ -184,6 +184,9 @@ export class FakeLink implements NodeLink {
   openTunnel(): Promise<never> {
     return Promise.reject(new Error('a fake link has no tunnels'))
   }
+  lease(): void {
+    throw new Error('a fake link runs no containers')
+  }
   acknowledge(receipts: readonly string[]): void {
     this.acknowledged.push(...receipts)
   }

@@ -271,6 +271,7 @@ function linkOf(node: string): NodeLink {
     open: () => ({ cancel: () => {}, forget: () => {}, grant: () => {} }),
     ping: () => Promise.resolve(true),
     openTunnel: () => Promise.reject(new Error('no tunnels here')),
+    lease: () => {},
     acknowledge: () => {},
     close: () => {},
   }
