@@ -13,6 +13,8 @@ export type IdPrefix =
   | 'link'
   | 'gw'
   | 'tun'
+  | 'dep'
+  | 'lease'
 
 const ALPHABET = '0123456789abcdefghjkmnpqrstvwxyz'
 const ID_BYTES = 15

@@ -40,6 +40,9 @@ export async function auditLedger(database: Database): Promise<LedgerAudit> {
         ), usage_paid as (
           select (select coalesce(sum(nano_usd), 0) from usage) =
             (select coalesce(sum(nano_usd), 0) from transfers where kind in ('usage', 'uncollected')) as fits
+        ), leases_paid as (
+          select (select coalesce(sum(spent_nano_usd), 0) from leases) =
+            (select coalesce(sum(nano_usd), 0) from transfers where kind = 'lease') as fits
         )
         select
           (select coalesce(sum(case when computed then net else balance end), 0)::bigint from compared) as sum,
@@ -48,6 +51,7 @@ export async function auditLedger(database: Database): Promise<LedgerAudit> {
             select account from compared
             where not computed and (balance <> net or balance < 0 or not holds_fit)
             union all select 'usage' from usage_paid where not fits
+            union all select 'leases' from leases_paid where not fits
           ) found) as wrong`,
     )
   }, AUDIT_DEADLINE_MS)

@@ -3,6 +3,7 @@ import type { Logger } from '../telemetry/logger.ts'
 import { accountsIn } from './accounts.ts'
 import { auditLedger } from './audit.ts'
 import { openDatabase } from './database.ts'
+import { deploymentsIn } from './deployments.ts'
 import { holdsIn } from './holds.ts'
 import { keysIn } from './keys.ts'
 import { migrate } from './migrate.ts'
@@ -41,6 +42,7 @@ export async function createPostgresStore(options: PostgresStoreOptions): Promis
     ...usageIn(database),
     ...receiptsIn(database),
     ...nodesIn(database),
+    ...deploymentsIn(database),
     async ping() {
       await database.run((sql) => sql`select 1`, PING_DEADLINE_MS)
     },

@@ -7,6 +7,7 @@ import type { Refusal } from '../../core/base/refusal.ts'
 import type { Millis } from '../../core/base/time.ts'
 import type { Tier } from '../../core/protocol/offer.ts'
 import type { ProvenReceipt } from '../../core/protocol/receipt.ts'
+import type { DeploymentStore } from './deployment-records.ts'
 
 export type AccountKind = 'tenant' | 'operator'
 export type Account = {
@@ -153,7 +154,7 @@ export type LedgerAudit = {
   readonly wrong: readonly string[]
 }
 
-export type Store = {
+export type Store = DeploymentStore & {
   // Accounts and keys.
   /** The same id again changes nothing and gives what is there. */
   createAccount(account: Pick<Account, 'id' | 'kind' | 'name' | 'limits'>): Promise<Account>
