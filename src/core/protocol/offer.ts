@@ -4,6 +4,8 @@
  */
 import { z } from 'zod'
 import { parseNanoUsd, MAX_NANO_USD_PER_MTOK, type TokenPrice } from '../base/money.ts'
+import { capacitySchema } from './capacity.ts'
+import { priceSheetSchema } from './price-sheet.ts'
 
 /** Keeps an offer under one control frame and a node's models on one screen. */
 export const MAX_MODELS_PER_OFFER = 64
@@ -25,9 +27,6 @@ export const CAPABILITIES = [
   'resume_text', // goes on after given text (assistant prefill, continue_final_message)
 ] as const
 export type Capability = (typeof CAPABILITIES)[number]
-
-export const TIERS = ['community', 'vetted', 'reserve'] as const
-export type Tier = (typeof TIERS)[number]
 
 const price = z
   .string()
@@ -75,6 +74,11 @@ export const offerSchema = z.strictObject({
   /** Whether prompts are kept or learned from: matched against `provider.data_collection` and `zdr`. */
   dataCollection: z.enum(['deny', 'allow']),
   models: z.array(offeredModel).max(MAX_MODELS_PER_OFFER),
+  /** What can be leased here, and for how much; left out by a node that runs no containers. */
+  leases: z
+    .strictObject({ capacity: capacitySchema, prices: priceSheetSchema })
+    .nullable()
+    .default(null),
 })
 export type Offer = z.infer<typeof offerSchema>
 

@@ -4,7 +4,7 @@
  */
 import { isRefusal, refuse, type Refusal } from '../base/refusal.ts'
 import type { NanoUsd } from '../base/money.ts'
-import { TIERS, type Tier } from './offer.ts'
+import { TIERS, type Tier } from './tier.ts'
 import {
   at,
   boundedNumber,

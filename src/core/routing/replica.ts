@@ -10,8 +10,8 @@ import {
   type Capability,
   type Offer,
   type OfferedModel,
-  type Tier,
 } from '../protocol/offer.ts'
+import type { Tier } from '../protocol/tier.ts'
 
 export type Cooldown = {
   readonly since: Millis

@@ -1,7 +1,8 @@
 /** Replicas, tables and choices for the tests of this room. */
 import { seededRandom } from '../base/random.ts'
 import type { Refusal } from '../base/refusal.ts'
-import type { Capability, Tier } from '../protocol/offer.ts'
+import type { Capability } from '../protocol/offer.ts'
+import type { Tier } from '../protocol/tier.ts'
 import { ANY_PROVIDER, type ProviderPreferences } from '../protocol/provider-preferences.ts'
 import type { Choice, Chosen, Full } from './choose.ts'
 import { replicaFrom, type Replica } from './replica.ts'

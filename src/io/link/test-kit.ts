@@ -166,6 +166,7 @@ export const offerOf = (identity: Identity, sequence: number): Offer => ({
   providerName: null,
   region: null,
   dataCollection: 'deny',
+  leases: null,
   models: [
     {
       model: 'bard-3m',

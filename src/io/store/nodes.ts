@@ -1,5 +1,5 @@
 /** What is remembered of nodes over the years: first and last seen, how long they were linked, their tier. */
-import type { Tier } from '../../core/protocol/offer.ts'
+import type { Tier } from '../../core/protocol/tier.ts'
 import { only } from './accounts.ts'
 import type { Database } from './database.ts'
 import type { NodeRecord, Store } from './store.ts'

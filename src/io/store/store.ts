@@ -5,7 +5,7 @@
 import type { NanoUsd } from '../../core/base/money.ts'
 import type { Refusal } from '../../core/base/refusal.ts'
 import type { Millis } from '../../core/base/time.ts'
-import type { Tier } from '../../core/protocol/offer.ts'
+import type { Tier } from '../../core/protocol/tier.ts'
 import type { ProvenReceipt } from '../../core/protocol/receipt.ts'
 import type { DeploymentStore } from './deployment-records.ts'
 

@@ -1,7 +1,7 @@
 /** Links come and go: what the router, the operator and the store see of them. */
 import assert from 'node:assert/strict'
 import { describe, it, type TestContext } from 'node:test'
-import type { Tier } from '../../core/protocol/offer.ts'
+import type { Tier } from '../../core/protocol/tier.ts'
 import { ReplicaTable } from '../../core/routing/replica-table.ts'
 import { nodeId } from '../../core/routing/test-replicas.ts'
 import type { NodeRecord } from '../../io/store/store.ts'

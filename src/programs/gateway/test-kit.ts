@@ -169,6 +169,7 @@ export class FakeLink implements NodeLink {
       providerName: null,
       region: null,
       dataCollection: 'deny',
+      leases: null,
       models: of.models ?? [],
     }
   }

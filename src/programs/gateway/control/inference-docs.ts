@@ -14,7 +14,7 @@ import {
   MAX_TOP_LOGPROBS,
   type Api,
 } from '../../../core/protocol/inference-request.ts'
-import { TIERS } from '../../../core/protocol/offer.ts'
+import { TIERS } from '../../../core/protocol/tier.ts'
 import { jsonOf, listOf, REFUSED } from './answers.ts'
 import { BEARER, type ControlEnv } from './guard.ts'
 

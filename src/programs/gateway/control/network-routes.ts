@@ -2,7 +2,7 @@
 import { createRoute, z, type OpenAPIHono } from '@hono/zod-openapi'
 import { refuse, type Refusal } from '../../../core/base/refusal.ts'
 import { SECOND, type Millis } from '../../../core/base/time.ts'
-import { TIERS } from '../../../core/protocol/offer.ts'
+import { TIERS } from '../../../core/protocol/tier.ts'
 import { jsonOf, listOf, pageOf, pageQuery, refused, REFUSED } from './answers.ts'
 import type { ControlParts, LinkedNode } from './control-parts.ts'
 import { BEARER, requires, type ControlEnv } from './guard.ts'

@@ -256,6 +256,7 @@ function linkOf(node: string): NodeLink {
     providerName: 'Ada',
     region: 'eu-de',
     dataCollection: 'deny',
+    leases: null,
     models: [model],
   }
   return {
