@@ -29,6 +29,8 @@ export const REFUSALS = {
   headers_too_large: bad(431),
   request_timeout: bad(408),
   not_acceptable: bad(415),
+  invalid_sdl: bad(400),
+  upgrade_required: bad(426),
   // What was asked for does not exist, or not for you.
   not_found: bad(404),
   method_not_allowed: bad(405),
@@ -53,6 +55,17 @@ export const REFUSALS = {
   store_unavailable: { status: 503, type: 'server_error' },
   shutting_down: { status: 503, type: 'server_error' },
   internal_error: { status: 500, type: 'server_error' },
+  leases_unavailable: { status: 503, type: 'server_error' },
+  // A tunnel into a lease: the node said no, or could not be reached.
+  tunnel_refused: bad(409),
+  tunnel_failed: { status: 502, type: 'server_error' },
+  // The ingress: what a lease's visitor hears when its service cannot answer.
+  host_unknown: bad(404),
+  lease_starting: { status: 503, type: 'server_error' },
+  lease_unreachable: { status: 503, type: 'server_error' },
+  service_busy: { status: 503, type: 'server_error' },
+  service_unreachable: { status: 502, type: 'server_error' },
+  service_timeout: { status: 504, type: 'server_error' },
   // The node link (sent as a close reason, not as HTTP).
   link_malformed_frame: bad(400),
   link_frame_too_large: bad(413),

@@ -19,7 +19,7 @@ export const MAX_TUNNEL_MESSAGE_BYTES = 256 * 1024
 /** From OPEN_TUNNEL to the dial: connecting to a service and one more TLS handshake fit. */
 export const TUNNEL_OPEN_MS = 10_000
 /** Tunnels at one node at the same time, those being dialled included: each holds two sockets there. */
-export const MAX_TUNNELS_PER_NODE = 1024
+export const MAX_TUNNELS_PER_NODE = 4096
 /** No byte either way for so long ends a tunnel: whoever still needs it asks anew. */
 export const TUNNEL_IDLE_MS = 60 * 60_000
 /** The longest that a tunnel lives: what was granted a day ago is asked for again. */
@@ -63,6 +63,8 @@ const purposeSchema = z.discriminatedUnion('kind', [
     sinceMs: z.int().min(0).nullable(),
     timestamps: z.boolean(),
   }),
+  /** A `ContainerStats` as JSON a line, node → gateway: at once and after each pause, until the gateway ends its direction. */
+  z.object({ kind: z.literal('stats'), ...container, everyMs: z.int().min(500).max(60_000) }),
   /** A tar archive, gateway → node, unpacked at `path`; the node ends its direction when all is written. */
   z.object({ kind: z.literal('copy-in'), ...container, path }),
   /** A tar archive of `path`, node → gateway. */
@@ -79,6 +81,19 @@ export function parsePurpose(value: unknown): TunnelPurpose | null {
   const read = purposeSchema.safeParse(value)
   return read.success ? read.data : null
 }
+
+/** What a container uses at a moment. Processor time and bytes count from its start. */
+export const containerStatsSchema = z.object({
+  atMs: z.int().min(0),
+  /** Nanoseconds of processor time, a decimal string. */
+  cpuNanos: z.string().regex(/^\d{1,20}$/),
+  memoryBytes: z.int().min(0),
+  memoryLimitBytes: z.int().min(0),
+  pids: z.int().min(0),
+  receivedBytes: z.int().min(0),
+  sentBytes: z.int().min(0),
+})
+export type ContainerStats = z.infer<typeof containerStatsSchema>
 
 const secret = z.string().regex(/^[\w-]{43}$/) // 32 bytes, base64url
 
@@ -119,6 +134,7 @@ export const EXEC_CHANNEL = {
   STDERR: 2, // node → gateway
   EXIT: 3, // node → gateway, JSON `ExecExit`, the last frame
   RESIZE: 4, // gateway → node: u16 columns, u16 rows
+  SIGNAL: 5, // gateway → node: a signal's name for the command, `SIGINT`
 } as const
 export type ExecChannel = (typeof EXEC_CHANNEL)[keyof typeof EXEC_CHANNEL]
 

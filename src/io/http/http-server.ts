@@ -32,6 +32,11 @@ export type HttpServerOptions = {
   readonly maxConnectionsPerAddress?: number | null
   /** A body announced larger than this with `Expect: 100-continue` is not asked for. Default 8 MiB. */
   readonly maxBodyBytes?: number
+  /**
+   * Requests that are answered by a part with limits of its own: once their headers are in, `requestTimeoutMs` and
+   * `maxBodyBytes` are not for them, and that part sends its own `100 Continue`. Default: none.
+   */
+  readonly hasOwnLimits?: (req: IncomingMessage) => boolean
 }
 
 export type HttpServer = {
@@ -72,14 +77,18 @@ export function createHttpServer(options: HttpServerOptions): HttpServer {
   server.on('checkExpectation', (_req, res) => sendRefusal(res, NO_SUCH_EXPECTATION))
   server.on('connect', (_req, socket) => answerConnect(socket))
   server.on('checkContinue', (req, res) => {
+    const own = options.hasOwnLimits?.(req) ?? false
     // Too large a body is better refused before it is sent.
     const declared = Number(req.headers['content-length'] ?? 0)
-    if (declared <= (options.maxBodyBytes ?? 8 * 1024 * 1024)) res.writeContinue()
+    if (!own && declared <= (options.maxBodyBytes ?? 8 * 1024 * 1024)) res.writeContinue()
     onRequest(req, res)
   })
-  server.on('clientError', (error, socket) =>
-    answerBrokenRequest(error, socket, crowd.answerOn(socket)),
-  )
+  server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
+    const running = crowd.answerOn(socket)
+    const late = error.code === 'ERR_HTTP_REQUEST_TIMEOUT' && running?.writableFinished === false
+    if (late && options.hasOwnLimits?.(running.req)) return
+    answerBrokenRequest(error, socket, running)
+  })
   const { onUpgrade } = options
   if (onUpgrade) {
     server.on('upgrade', (req, socket, head) => {

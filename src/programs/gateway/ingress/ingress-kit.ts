@@ -1,0 +1,185 @@
+/** For tests of the ingress: real services behind a real node, link and tunnels, and visitors who ask for them. */
+import { once } from 'node:events'
+import {
+  createServer,
+  request as ask,
+  type IncomingHttpHeaders,
+  type RequestListener,
+  type RequestOptions,
+  type Server,
+} from 'node:http'
+import { connect, type AddressInfo, type Socket } from 'node:net'
+import { pipeline } from 'node:stream'
+import { text } from 'node:stream/consumers'
+import type { TestContext } from 'node:test'
+import type { HttpOptions } from '../../../core/protocol/manifest.ts'
+import { createHttpServer } from '../../../io/http/http-server.ts'
+import { startGateway, startNode, type TestNode } from '../../../io/link/test-kit.ts'
+import type { IncomingTunnel } from '../../../io/link/tunnel-dialler.ts'
+import { createIngress, type Ingress, type IngressOptions } from './ingress.ts'
+import { IngressTable, type IngressTarget } from './ingress-table.ts'
+
+/** The host name that leads to the service. */
+export const HOST = 'web.lease1.localhost'
+
+export type Visited = {
+  readonly status: number
+  readonly headers: IncomingHttpHeaders
+  readonly rawHeaders: readonly string[]
+  readonly body: string
+}
+
+export type IngressSetup = {
+  readonly ingress: Ingress
+  readonly table: IngressTable
+  readonly target: IngressTarget
+  readonly node: TestNode
+  /** Where visitors connect. */
+  readonly port: number
+  /** Tunnels that the node was asked for, by replica. */
+  readonly tunnels: number[]
+  readonly visit: (
+    options?: RequestOptions & { readonly body?: string | Uint8Array },
+  ) => Promise<Visited>
+  /** A connection for bytes by hand. */
+  readonly dial: () => Socket
+}
+
+type Service = RequestListener | Server
+
+/** Each service is one copy of `web`. */
+export async function setupIngress(
+  t: TestContext,
+  services: readonly Service[],
+  { http = {}, ...options }: Partial<IngressOptions> & { http?: Partial<HttpOptions> } = {},
+): Promise<IngressSetup> {
+  const gateway = await startGateway()
+  t.after(() => gateway.close())
+  const ports = await Promise.all(services.map((service) => serve(t, service)))
+  const tunnels: number[] = []
+  const node = startNode(gateway.url, {
+    random: () => 0,
+    onTunnel(request) {
+      if (request.purpose.kind === 'tcp') tunnels.push(request.purpose.replica)
+      bridge(request, ports)
+    },
+  })
+  t.after(() => node.client.close())
+  await gateway.linked(node.identity.id)
+
+  const target: IngressTarget = {
+    lease: 'lease_1',
+    epoch: 1,
+    service: 'web',
+    port: 80,
+    replicas: services.length,
+    http: { ...HTTP, ...http },
+    link: () => gateway.server.links().get(node.identity.id) ?? null,
+  }
+  const table = new IngressTable()
+  table.set(HOST, { state: 'running', target })
+  const ingress = createIngress({ table, ...options })
+  t.after(() => ingress.close())
+  const server = createHttpServer({
+    onRequest: (request, response) =>
+      ingress.takes(request)
+        ? ingress.request(request, response)
+        : response.end('the gateway itself'),
+    onUpgrade: (request, socket, head) =>
+      ingress.takes(request) && ingress.upgrade(request, socket, head),
+    hasOwnLimits: (request) => ingress.takes(request),
+    requestTimeoutMs: 300,
+    checkIntervalMs: 50,
+  })
+  const port = await server.listen({ host: '127.0.0.1', port: 0 })
+  t.after(() => server.close(0))
+  return {
+    ingress,
+    table,
+    target,
+    node,
+    port,
+    tunnels,
+    visit: (how) => visit(port, how),
+    dial: () => connect(port, '127.0.0.1'),
+  }
+}
+
+/** As the SDL has them by default, but for the body. */
+const HTTP: HttpOptions = {
+  maxBodyBytes: 0,
+  readTimeoutMs: 60_000,
+  sendTimeoutMs: 60_000,
+  nextTries: 3,
+  nextTimeoutMs: 0,
+  nextCases: ['error', 'timeout'],
+  proxyBufferBytes: null,
+}
+
+async function serve(t: TestContext, service: Service): Promise<number> {
+  const server = typeof service === 'function' ? createServer(service) : service
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.after(() => {
+    server.closeAllConnections()
+    server.close()
+  })
+  return portOf(server)
+}
+
+export function portOf(server: Server): number {
+  const address: AddressInfo | string | null = server.address()
+  if (address === null || typeof address === 'string') throw new Error('no TCP port')
+  return address.port
+}
+
+/** What a node does with a tunnel to a port. */
+function bridge(request: IncomingTunnel, ports: readonly number[]): void {
+  const { purpose } = request
+  const port = purpose.kind === 'tcp' ? ports[purpose.replica] : undefined
+  if (port === undefined) return request.refuse('service_unknown', 'no such copy')
+  const socket = connect({ port, host: '127.0.0.1', allowHalfOpen: true, noDelay: true })
+  socket.once('error', () => request.refuse('port_refused', `nothing listens on ${port}`))
+  socket.once('connect', () => {
+    const drop = (): void => void socket.destroy()
+    socket.removeAllListeners('error').on('error', drop)
+    request.accept().then((tunnel) => {
+      const over = (error: unknown): void => {
+        if (!error) return
+        tunnel.destroy()
+        socket.destroy()
+      }
+      pipeline(socket, tunnel, over)
+      pipeline(tunnel, socket, over)
+    }, drop)
+  })
+}
+
+async function visit(
+  port: number,
+  { body, headers, ...options }: RequestOptions & { readonly body?: string | Uint8Array } = {},
+): Promise<Visited> {
+  const request = ask({
+    host: '127.0.0.1',
+    port,
+    agent: false,
+    ...options,
+    headers: { host: HOST, ...(Array.isArray(headers) ? {} : headers) },
+  })
+  request.end(body)
+  return new Promise((resolve, reject) => {
+    request.once('error', reject)
+    request.once('response', (answer) => {
+      text(answer).then(
+        (whole) =>
+          resolve({
+            status: answer.statusCode ?? 0,
+            headers: answer.headers,
+            rawHeaders: answer.rawHeaders,
+            body: whole,
+          }),
+        reject,
+      )
+    })
+  })
+}
