@@ -1,0 +1,203 @@
+/** Makes leases run as their specs say, finds them again after a restart, and ends them without a trace. */
+import type { Container, ContainerInfo } from 'dockerode'
+import { Fault } from '../../core/base/refusal.ts'
+import { readCdiSpecs, resolveCdi } from './cdi.ts'
+import { containerOptions, limitsOf } from './container-options.ts'
+import type { Context } from './context.ts'
+import { ask, askLeniently } from './engine-socket.ts'
+import { hasImage, pullImage } from './images.ts'
+import { ensureNetwork, recallNetwork, removeNetwork } from './lease-network.ts'
+import { planLease, shapeOf, type ReplicaPlan } from './lease-plan.ts'
+import { LABEL, labelFilter, targetOf } from './names.ts'
+import { ReplicaWatch } from './replica-watch.ts'
+import type { Found, LeaseSpec, Target } from './runtime.ts'
+import { ensureVolumes, removeVolumes, restoreVolumes } from './volumes.ts'
+
+/** Of a container that an update replaces, or whose epoch was overtaken. */
+const REPLACE_GRACE_S = 10
+
+export class LeaseRunner {
+  readonly #context: Context
+  /** By container id. */
+  readonly #watches = new Map<string, ReplicaWatch>()
+
+  constructor(context: Context) {
+    this.#context = context
+  }
+
+  get watches(): readonly ReplicaWatch[] {
+    return [...this.#watches.values()]
+  }
+
+  /** Throws Fault `not_found`. */
+  find({ lease, service, replica }: Target): ReplicaWatch {
+    const found = this.watches.find(
+      ({ at }) => at.lease === lease && at.service === service && at.replica === replica,
+    )
+    if (found !== undefined) return found
+    throw new Fault('not_found', `Lease ${lease} has no replica ${replica} of ${service} here.`)
+  }
+
+  async run(spec: LeaseSpec, signal: AbortSignal): Promise<void> {
+    const plans = planLease(spec)
+    const there = await this.#list(spec.lease)
+    await this.#leaveOldEpochs(spec, there)
+    await this.#ensureImages(spec, signal)
+    await ensureNetwork(this.#context, spec)
+    const current = there.filter((one) => targetOf(one.Labels)?.epoch === spec.epoch)
+    const surplus = current.filter((one) => !plans.some((plan) => isAt(plan.target, one)))
+    await this.#remove(surplus, REPLACE_GRACE_S)
+    // Replacing goes one by one, so that the other replicas serve meanwhile; what is new starts together.
+    const pairs = plans.map((plan) => ({
+      plan,
+      old: current.find((one) => isAt(plan.target, one)),
+    }))
+    for (const { plan, old } of pairs) if (old !== undefined) await this.#update(plan, old, spec)
+    const fresh = pairs.filter(({ old }) => old === undefined)
+    const results = await Promise.allSettled(fresh.map(({ plan }) => this.#create(plan, spec)))
+    const failed = results.find((result) => result.status === 'rejected')
+    if (failed !== undefined) throw failed.reason
+  }
+
+  async stop(
+    lease: string,
+    { graceS, keepVolumes }: { graceS: number; keepVolumes: boolean },
+  ): Promise<void> {
+    await this.#remove(await this.#list(lease), graceS)
+    await removeNetwork(this.#context, lease)
+    await removeVolumes(this.#context, lease, { keepPersistent: keepVolumes })
+  }
+
+  async recover(
+    current: ReadonlyMap<string, number>,
+  ): Promise<{ adopted: Found[]; stopped: Found[] }> {
+    const found = await this.#findLeases()
+    const adopted = found.filter(({ lease, epoch }) => current.get(lease) === epoch)
+    const stopped = found.filter((one) => !adopted.includes(one))
+    for (const { lease } of adopted) await recallNetwork(this.#context, lease)
+    // Also removes the rules of leases that are gone.
+    await this.#context.firewall.apply()
+    for (const { lease } of adopted)
+      for (const one of await this.#list(lease))
+        if (!this.#watches.has(one.Id)) await this.#adopt(one)
+    for (const { lease } of stopped)
+      await this.stop(lease, { graceS: REPLACE_GRACE_S, keepVolumes: true })
+    return { adopted, stopped }
+  }
+
+  leaveAll(): void {
+    for (const watch of this.#watches.values()) watch.leave()
+    this.#watches.clear()
+  }
+
+  async #adopt({ Id, Labels }: ContainerInfo): Promise<void> {
+    const watch = new ReplicaWatch(this.#context, Id, Labels)
+    this.#watches.set(Id, watch)
+    await watch.adopt()
+  }
+
+  /** Also networks without containers are leases: of an agent that was killed in between. */
+  async #findLeases(): Promise<Found[]> {
+    const { docker, instance } = this.#context
+    const filters = labelFilter({ [LABEL.instance]: instance })
+    const [containers, networks] = await Promise.all([
+      ask('list containers', docker.listContainers({ all: true, filters })),
+      ask('list networks', docker.listNetworks({ filters })),
+    ])
+    const strays = containers.filter(({ Labels }) => Labels[LABEL.lease] === undefined)
+    await this.#remove(strays, 0)
+    const leases = new Map<string, number>()
+    for (const { Labels } of [...containers, ...networks]) {
+      const lease = Labels?.[LABEL.lease]
+      const epoch = Number(Labels?.[LABEL.epoch])
+      if (lease !== undefined) leases.set(lease, Math.max(epoch, leases.get(lease) ?? 0))
+    }
+    return [...leases].map(([lease, epoch]) => ({ lease, epoch }))
+  }
+
+  #list(lease: string): Promise<ContainerInfo[]> {
+    const { docker, instance } = this.#context
+    const filters = labelFilter({ [LABEL.instance]: instance, [LABEL.lease]: lease })
+    return ask(`list containers of ${lease}`, docker.listContainers({ all: true, filters }))
+  }
+
+  async #leaveOldEpochs(
+    { lease, epoch }: LeaseSpec,
+    there: readonly ContainerInfo[],
+  ): Promise<void> {
+    const epochs = there.map(({ Labels }) => targetOf(Labels)?.epoch ?? 0)
+    const newest = Math.max(0, ...epochs)
+    if (newest > epoch)
+      throw new Fault(
+        'lease_epoch_stale',
+        `Lease ${lease} runs here under epoch ${newest} already; epoch ${epoch} has been overtaken.`,
+      )
+    await this.#remove(
+      there.filter((_, index) => epochs[index] !== epoch),
+      REPLACE_GRACE_S,
+    )
+  }
+
+  async #ensureImages({ lease, manifest }: LeaseSpec, signal: AbortSignal): Promise<void> {
+    const { docker, tell } = this.#context
+    const services = new Map(manifest.services.map((service) => [service.image, service]))
+    for (const { image, credentials } of services.values()) {
+      if (await hasImage(docker, image)) continue
+      for await (const progress of pullImage(docker, { image, credentials, signal }))
+        tell({ type: 'image.progress', lease, progress })
+    }
+  }
+
+  async #update(plan: ReplicaPlan, old: ContainerInfo, spec: LeaseSpec): Promise<void> {
+    const { docker, facts } = this.#context
+    const watch = this.#watches.get(old.Id) ?? new ReplicaWatch(this.#context, old.Id, old.Labels)
+    const same = old.Labels[LABEL.shape] === shapeOf(plan, facts.quirks.noLiveUpdate)
+    if (!same || watch.status().stopped === 'disk') {
+      await this.#remove([old], REPLACE_GRACE_S)
+      return await this.#create(plan, spec)
+    }
+    const container = docker.getContainer(old.Id)
+    if (!facts.quirks.noLiveUpdate)
+      await ask(`change limits of ${plan.target.service}`, container.update(limitsOf(plan)))
+    if (this.#watches.has(old.Id)) return
+    this.#watches.set(old.Id, watch)
+    await watch.start()
+  }
+
+  async #create(plan: ReplicaPlan, { restore }: LeaseSpec): Promise<void> {
+    const { docker } = this.#context
+    const made = await ensureVolumes(this.#context, plan)
+    const options = containerOptions(plan, await this.#gpusOf(plan), this.#context)
+    const container = await ask(`create ${plan.target.service}`, docker.createContainer(options))
+    await restoreVolumes(container, { plan, made, restore })
+    const watch = new ReplicaWatch(this.#context, container.id, options.Labels ?? {})
+    this.#watches.set(container.id, watch)
+    await watch.start()
+  }
+
+  async #gpusOf({ gpus }: ReplicaPlan) {
+    if (gpus.length === 0) return null
+    if (!this.#context.facts.quirks.noCdi) return { names: gpus }
+    return resolveCdi(gpus, await readCdiSpecs())
+  }
+
+  async #remove(going: readonly ContainerInfo[], graceS: number): Promise<void> {
+    for (const { Id } of going) {
+      this.#watches.get(Id)?.leave()
+      this.#watches.delete(Id)
+    }
+    await Promise.all(
+      going.map(({ Id }) => removeContainer(this.#context.docker.getContainer(Id), graceS)),
+    )
+  }
+}
+
+async function removeContainer(container: Container, graceS: number): Promise<void> {
+  await askLeniently('stop a container', container.stop({ t: graceS }))
+  await askLeniently('remove a container', container.remove({ force: true, v: true }))
+}
+
+const isAt = ({ service, replica }: Target, { Labels }: ContainerInfo): boolean => {
+  const at = targetOf(Labels)
+  return at !== null && at.service === service && at.replica === replica
+}

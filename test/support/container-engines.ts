@@ -1,0 +1,237 @@
+/**
+ * Real Docker and Podman for tests: private daemons with folders of their own, started for a suite and stopped by
+ * their process ids, without a trace in the machine's network. Needs Linux, root and apt; where those are missing,
+ * `containersUnavailable` says so.
+ */
+import assert from 'node:assert/strict'
+import { execFile, spawn, type ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync, mkdtempSync, readFileSync } from 'node:fs'
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { get } from 'node:http'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { promisify } from 'node:util'
+import { restoreNetwork, saveNetwork } from './container-firewall.ts'
+
+const run = promisify(execFile)
+
+export type EngineName = 'docker' | 'podman'
+export type PrivateEngine = {
+  readonly name: EngineName
+  readonly socket: string
+  /** For whatever belongs to the suite; removed with the engine. */
+  readonly folder: string
+  /** Kills the daemon and starts it anew over the same folder. */
+  restart(): Promise<void>
+  stop(): Promise<void>
+}
+
+/** Linux's numbers: linux/capability.h. */
+const CAP_NET_ADMIN = 12n
+const CAP_SYS_ADMIN = 21n
+
+/** For a test's `skip`: false where containers can be tried. */
+export function containersUnavailable(): string | false {
+  if (process.platform !== 'linux') return 'containers need Linux'
+  if (process.getuid?.() !== 0) return 'a private container engine needs root'
+  const [, hex = '0'] =
+    /^CapEff:\s*([0-9a-f]+)/m.exec(readFileSync('/proc/self/status', 'utf8')) ?? []
+  const allowed = BigInt(`0x${hex}`)
+  if ([CAP_NET_ADMIN, CAP_SYS_ADMIN].some((bit) => ((allowed >> bit) & 1n) === 0n))
+    return 'root has neither CAP_SYS_ADMIN nor CAP_NET_ADMIN here: an unprivileged container'
+  const missing = missingPackages()
+  if (missing.length > 0 && !existsSync('/usr/bin/apt-get'))
+    return `these Debian packages are missing, and so is apt: ${missing.join(' ')}`
+  return false
+}
+
+/** What each package is needed for. */
+const PACKAGES: Readonly<Record<string, string>> = {
+  '/usr/sbin/dockerd': 'docker.io',
+  '/usr/bin/podman': 'podman',
+  '/usr/bin/runc': 'runc',
+  '/usr/lib/podman/netavark': 'netavark',
+  '/usr/lib/podman/aardvark-dns': 'aardvark-dns',
+  '/usr/sbin/iptables': 'iptables',
+  '/bin/busybox': 'busybox-static',
+  '/usr/sbin/ip': 'iproute2',
+  '/usr/bin/perl': 'perl-base',
+}
+
+const missingPackages = (): string[] =>
+  Object.entries(PACKAGES).flatMap(([file, name]) =>
+    existsSync(file) || existsSync(`/usr${file}`) ? [] : [name],
+  )
+
+/** Keeps Debian from starting the services that it installs. */
+const POLICY = '/usr/sbin/policy-rc.d'
+
+async function installPackages(): Promise<void> {
+  const missing = missingPackages()
+  if (missing.length === 0) return
+  const guard = !existsSync(POLICY)
+  if (guard) await writeFile(POLICY, '#!/bin/sh\nexit 101\n', { mode: 0o755 })
+  const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' }
+  const apt = (...args: string[]) =>
+    run('apt-get', ['-o', 'DPkg::Lock::Timeout=300', '-q', ...args], { env, maxBuffer: 1 << 26 })
+  try {
+    await apt('update')
+    await apt('install', '-y', '--no-install-recommends', ...missing)
+  } finally {
+    if (guard) await rm(POLICY)
+  }
+}
+
+/** One engine at a time on a machine: each changes rules of the firewall that all share. */
+export async function startEngine(name: EngineName): Promise<PrivateEngine> {
+  const release = await lock()
+  try {
+    await installPackages()
+    const before = await saveNetwork()
+    const folder = mkdtempSync(join(tmpdir(), `baseload-${name}-`))
+    const socket = join(folder, 'engine.sock')
+    const daemon = new Daemon(name, await commandOf(name, folder, socket))
+    await daemon.start(socket)
+    return {
+      name,
+      socket,
+      folder,
+      restart: async () => {
+        await daemon.stop()
+        await daemon.start(socket)
+      },
+      stop: async () => {
+        await daemon.stop()
+        await unmountUnder(folder)
+        await rm(folder, { recursive: true, force: true })
+        await restoreNetwork(before)
+        release()
+      },
+    }
+  } catch (thrown) {
+    release()
+    throw thrown
+  }
+}
+
+type Command = {
+  readonly program: string
+  readonly args: string[]
+  readonly env: NodeJS.ProcessEnv
+}
+
+async function commandOf(name: EngineName, folder: string, socket: string): Promise<Command> {
+  const at = (part: string) => join(folder, part)
+  if (name === 'docker') {
+    await writeFile(at('daemon.json'), '{}')
+    const args = [
+      ...['--config-file', at('daemon.json'), '--data-root', at('data'), '--exec-root', at('exec')],
+      ...['--pidfile', at('pid'), '--host', `unix://${socket}`, '--bridge', 'none'],
+    ]
+    return { program: 'dockerd', args, env: process.env }
+  }
+  await writeFile(at('containers.conf'), podmanConfig())
+  await mkdir(at('networks'))
+  const args = [
+    ...['--root', at('data'), '--runroot', at('run'), '--network-config-dir', at('networks')],
+    ...['--tmpdir', at('tmp'), 'system', 'service', '--time=0', `unix://${socket}`],
+  ]
+  return {
+    program: 'podman',
+    args,
+    env: { ...process.env, CONTAINERS_CONF: at('containers.conf') },
+  }
+}
+
+/** Without limits of its own Podman asks for more than a machine with low hard limits gives, and starts nothing. */
+function podmanConfig(): string {
+  const text = readFileSync('/proc/self/limits', 'utf8')
+  const hard = (name: string) =>
+    Number(new RegExp(`^${name}\\s+\\S+\\s+(\\d+)`, 'm').exec(text)?.[1] ?? 1e6)
+  const files = Math.min(hard('Max open files'), 65_536)
+  const processes = Math.min(hard('Max processes'), 30_000)
+  return [
+    '[containers]',
+    `default_ulimits = ["nofile=${files}:${files}", "nproc=${processes}:${processes}"]`,
+    '[engine]',
+    'runtime = "runc"',
+    'cgroup_manager = "cgroupfs"',
+    'events_logger = "file"',
+    '[network]',
+    'network_backend = "netavark"\n',
+  ].join('\n')
+}
+
+const MAX_SAID_CHARACTERS = 20_000
+const LOOK_MS = 50
+const START_MS = 60_000
+
+class Daemon {
+  readonly #name: EngineName
+  readonly #command: Command
+  #child: ChildProcess | null = null
+  #said = ''
+
+  constructor(name: EngineName, command: Command) {
+    this.#name = name
+    this.#command = command
+  }
+
+  async start(socket: string): Promise<void> {
+    const { program, args, env } = this.#command
+    await rm(socket, { force: true })
+    const child = spawn(program, args, { env, stdio: ['ignore', 'pipe', 'pipe'] })
+    this.#child = child
+    for (const stream of [child.stdout, child.stderr])
+      stream?.setEncoding('utf8').on('data', (text: string) => {
+        this.#said = (this.#said + text).slice(-MAX_SAID_CHARACTERS)
+      })
+    const deadline = Date.now() + START_MS
+    while (!(await answers(socket))) {
+      assert.equal(child.exitCode, null, `${this.#name} ended:\n${this.#said}`)
+      assert.ok(Date.now() < deadline, `${this.#name} does not answer:\n${this.#said}`)
+      await sleep(LOOK_MS)
+    }
+  }
+
+  async stop(): Promise<void> {
+    const child = this.#child
+    if (child === null || child.exitCode !== null) return
+    const gone = once(child, 'exit')
+    child.kill('SIGTERM')
+    await gone
+  }
+}
+
+const answers = (socketPath: string): Promise<boolean> =>
+  new Promise((resolve) => {
+    get({ socketPath, path: '/_ping', timeout: START_MS }, (answer) => {
+      answer.resume()
+      resolve(answer.statusCode === 200)
+    }).once('error', () => resolve(false))
+  })
+
+/** Held by this process until it is released or the process ends: the kernel sees to that. */
+async function lock(): Promise<() => void> {
+  for (;;) {
+    const server = createServer()
+    try {
+      await once(server.listen('\0baseload-test-container-engine'), 'listening')
+      return () => void server.close()
+    } catch {
+      await sleep(LOOK_MS)
+    }
+  }
+}
+
+/** What a daemon that was killed left mounted, innermost first. */
+async function unmountUnder(folder: string): Promise<void> {
+  const mounts = (await readFile('/proc/mounts', 'utf8'))
+    .split('\n')
+    .map((line) => line.split(' ')[1] ?? '')
+  for (const mount of mounts.filter((path) => path.startsWith(`${folder}/`)).toReversed())
+    await run('umount', ['--lazy', mount])
+}
