@@ -41,6 +41,19 @@ export type LeaseCommand = z.infer<typeof leaseCommandSchema>
 /** An accepted lease that nobody starts within so long gives its room back. */
 export const MAX_ASK_MS = 60_000
 
+/** Where a lease stands in its life, as its gateway's book has it: DESIGN's states, in order. */
+export const LEASE_STATES = [
+  'ordered',
+  'bid',
+  'accepted',
+  'starting',
+  'running',
+  'degraded',
+  'draining',
+  'closed',
+] as const
+export type LeaseState = (typeof LEASE_STATES)[number]
+
 /** What the containers of a lease are doing, as the node sees it. */
 export const LEASE_PHASES = ['pulling', 'starting', 'running', 'degraded', 'failed'] as const
 export type LeasePhase = (typeof LEASE_PHASES)[number]

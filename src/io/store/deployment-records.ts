@@ -4,7 +4,7 @@ import type { NanoUsd } from '../../core/base/money.ts'
 import { parseRate, type RateCarry } from '../../core/base/rate.ts'
 import type { Millis } from '../../core/base/time.ts'
 import { groupSchema } from '../../core/protocol/group.ts'
-import { leaseReportSchema } from '../../core/protocol/lease-control.ts'
+import { leaseReportSchema, type LeaseState } from '../../core/protocol/lease-control.ts'
 import { manifestSchema } from '../../core/protocol/manifest.ts'
 
 const replicas = leaseReportSchema.options[2].shape.replicas
@@ -22,6 +22,8 @@ export const leaseDocSchema = z.object({
   /** The lease document that the node signed, and its signature. */
   terms: z.string().nullable(),
   signature: z.string().nullable(),
+  /** The epoch under which its node has it; asking others takes higher ones. */
+  ownerEpoch: z.number().nullable(),
   startedAt: z.number().nullable(),
   replicas,
   /** Nodes that had it and failed, not to be asked again for a while. */
@@ -36,7 +38,7 @@ export type LeaseRecord = {
   readonly id: string
   readonly deployment: string
   readonly account: string
-  readonly state: string
+  readonly state: LeaseState
   readonly epoch: number
   readonly node: string | null
   /** Money set aside for it. */

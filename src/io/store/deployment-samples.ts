@@ -73,6 +73,7 @@ export function aDeployment(account: string): StoredDeployment {
           rate: HOUR_RATE,
           terms: null,
           signature: null,
+          ownerEpoch: 1,
           startedAt: null,
           replicas: [],
           avoid: [],

@@ -26,7 +26,7 @@ describe('deployments', () => {
 
   it('changes a lease for one of two that read the same revision', { timeout }, async (t) => {
     const { store, lease } = await setup(t)
-    const change = { ...lease, state: 'starting', epoch: 2, billedUntil: 77 }
+    const change = { ...lease, state: 'starting' as const, epoch: 2, billedUntil: 77 }
     const both = await Promise.all([1, 2].map(() => store.changeLease(lease.id, 1, change, [])))
     assert.equal(both.filter((changed) => changed !== null).length, 1)
     assert.equal(both.find((changed) => changed !== null)?.billedUntil, 77)

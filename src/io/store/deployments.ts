@@ -1,5 +1,6 @@
 /** Deployments, leases and their events. A lease changes only with the revision that was read. */
 import { Fault } from '../../core/base/refusal.ts'
+import type { LeaseState } from '../../core/protocol/lease-control.ts'
 import { only } from './accounts.ts'
 import type { Database, Transaction } from './database.ts'
 import {
@@ -126,7 +127,7 @@ type LeaseRow = {
   readonly id: string
   readonly deployment: string
   readonly account: string
-  readonly state: string
+  readonly state: LeaseState
   readonly epoch: number
   readonly node: string | null
   readonly hold: string | null

@@ -30,8 +30,11 @@ export const NO_LIMITS: AccountLimits = {
   concurrency: null,
 }
 
-/** `inference`: the /v1 model routes; `account`: read account, usage, receipts; `keys`: manage keys; `operator`: the network. */
-export const SCOPES = ['inference', 'account', 'keys', 'operator'] as const
+/**
+ * `inference`: the /v1 model routes; `account`: read account, usage, receipts; `keys`: manage keys;
+ * `deployments`: rent containers and reach into them; `operator`: the network.
+ */
+export const SCOPES = ['inference', 'account', 'keys', 'deployments', 'operator'] as const
 export type Scope = (typeof SCOPES)[number]
 
 export type ApiKey = {

@@ -7,23 +7,13 @@ import type { AttoUsdPerSecond } from '../../../core/base/rate.ts'
 import type { NanoUsd } from '../../../core/base/money.ts'
 import type { Refusal } from '../../../core/base/refusal.ts'
 import type { Millis } from '../../../core/base/time.ts'
-import type { ReplicaReport } from '../../../core/protocol/lease-control.ts'
+import type { LeaseState, ReplicaReport } from '../../../core/protocol/lease-control.ts'
 import type { Expose } from '../../../core/protocol/manifest.ts'
 import type { TunnelPurpose } from '../../../core/protocol/tunnel.ts'
 
 /** How the auction chooses among bids. `manual` waits for the tenant to name one. */
 export const AUCTION_RULES = ['cheapest', 'reliable', 'fastest', 'manual'] as const
 export type AuctionRule = (typeof AUCTION_RULES)[number]
-
-export type LeaseState =
-  | 'ordered'
-  | 'bid'
-  | 'accepted'
-  | 'starting'
-  | 'running'
-  | 'degraded'
-  | 'draining'
-  | 'closed'
 
 /** One node that could run a group, and for how much. */
 export type BidView = {
@@ -107,8 +97,10 @@ export type DeploymentEvent = {
   readonly message: string
 }
 
-/** A tunnel without its place: the book knows lease and epoch. */
-export type TunnelWish<P = TunnelPurpose> = P extends unknown ? Omit<P, 'lease' | 'epoch'> : never
+/** A tunnel without its place: the book knows the epoch, and the lease where only one has such a service. */
+export type TunnelWish<P = TunnelPurpose> = P extends unknown
+  ? Omit<P, 'lease' | 'epoch'> & { readonly lease?: string | null }
+  : never
 
 export type LeaseService = {
   screen(account: string, sdl: string): Promise<Screening | Refusal>

@@ -1,0 +1,454 @@
+/**
+ * One lease of this gateway's book, from its order to its end. What it decides is committed before it acts: a node is
+ * told to run only what the store says is its own, under an epoch that no other node was ever asked with.
+ *
+ *   ordered ──► bid (a node is asked, under a new epoch) ──► accepted ──► starting ──► running ⇄ degraded
+ *      ▲              │ it says no, or nothing                              │ the node is lost
+ *      └──────────────┴─────────────────────────────────────────────────────┘            draining ──► closed
+ */
+import { formatUsd } from '../../../core/base/money.ts'
+import { priceFor } from '../../../core/base/rate.ts'
+import { Fault } from '../../../core/base/refusal.ts'
+import type { Millis } from '../../../core/base/time.ts'
+import { groupText, type AcceptedLease } from '../../../core/protocol/lease.ts'
+import type { LeaseReport, LeaseState } from '../../../core/protocol/lease-control.ts'
+import type { NodeLink } from '../../../io/link/node-link.ts'
+import type {
+  DeploymentRecord,
+  LeaseChange,
+  LeaseDoc,
+  LeasePayment,
+  LeaseRecord,
+  NewDeploymentEvent,
+} from '../../../io/store/deployment-records.ts'
+import { Asking } from './asking.ts'
+import { afterPayment, paymentUntil } from './lease-dues.ts'
+import type { Candidate, Wish } from './lease-market.ts'
+import type { LeaseParts } from './lease-parts.ts'
+import { Turns } from './turns.ts'
+
+/** A group that no node takes just now is tried again when the network changes, and at least so often. */
+const RETRY_MS = 5_000
+/** Bids asked in one round: more have the same answer, and a round stays short. */
+const MAX_ASKED = 16
+/** A node that lost or refused this lease is not asked again so soon. */
+const AVOID_MS = 5 * 60_000
+/** After so many nodes could not start it the fault is in the lease. */
+const MAX_FAILED_STARTS = 3
+/** How long a stopped lease's containers have to end, and how long the node has to say so. */
+const GRACE_S = 10
+const STOPPED_MS = 30_000
+
+/** What is to run. */
+export type Plan = Pick<LeaseDoc, 'group' | 'manifest'>
+type Report<K extends LeaseReport['kind']> = Extract<LeaseReport, { kind: K }>
+
+const NOBODY: ReadonlySet<string> = new Set()
+
+export class ActiveLease {
+  readonly deployment: DeploymentRecord
+  record: LeaseRecord
+  readonly #parts: LeaseParts
+  readonly #turns: Turns
+  readonly #asking = new Asking()
+  #wake: (() => void) | null = null
+  #whenStopped: (() => void) | null = null
+  #closing = false
+  #saidWaiting = false
+
+  constructor(parts: LeaseParts, deployment: DeploymentRecord, record: LeaseRecord) {
+    this.#parts = parts
+    this.deployment = deployment
+    this.record = record
+    this.#turns = new Turns(parts, record.id)
+  }
+
+  get id(): string {
+    return this.record.id
+  }
+
+  get state(): LeaseState {
+    return this.record.state
+  }
+
+  get open(): boolean {
+    return this.state !== 'closed'
+  }
+
+  /** Finds a node for it and has it run there; goes on trying until it has one or is closed. */
+  place(): void {
+    void this.#turns.take(() => this.#place())
+  }
+
+  /** Something about the network changed: a lease that waits looks again. */
+  look(): void {
+    this.#wake?.()
+  }
+
+  /** After a start of this gateway: what was under way is taken up where it stood. */
+  resume(): void {
+    if (this.state === 'draining') void this.close(this.record.doc.message)
+    else if (this.record.node === null) this.place()
+  }
+
+  /** The node is there (again): it is told what to run, which changes nothing where it runs already. */
+  linked(link: NodeLink): void {
+    const { node, doc } = this.record
+    if (node !== link.node || !this.open || this.#closing) return
+    const here = this.#parts.market.at(node, this.#wish(doc, NOBODY))
+    if (here) this.#parts.market.reserve(this.id, here.placing)
+    this.#sendRun(link)
+  }
+
+  /** What a node says of it. Whoever speaks under another epoch has lost it, and is told so. */
+  report(link: NodeLink, report: LeaseReport): void {
+    const owns = this.#isOwner(link, report.epoch)
+    switch (report.kind) {
+      case 'accepted':
+      case 'refused':
+        if (!this.#asking.answer(link, report) && report.kind === 'accepted' && !owns)
+          this.#sendStop(link, report.epoch, 'the answer came too late')
+        return
+      case 'stopped':
+        if (owns) this.#stopped(link, report)
+        return
+      case 'status':
+      case 'event':
+        if (!owns) this.#sendStop(link, report.epoch, 'another node has this lease by now')
+        else
+          void this.#turns.take(() =>
+            report.kind === 'status' ? this.#status(report) : this.#event(report),
+          )
+    }
+  }
+
+  /** The node is gone since `lastHeardAt`: it earns nothing after that, and the order opens again. */
+  nodeLost(node: string, lastHeardAt: Millis, why: string): void {
+    void this.#turns.take(async () => {
+      if (this.#closing || this.record.node !== node || this.#parts.linkOf(node)) return
+      await this.#lose(lastHeardAt, `${node} was lost: ${why}`)
+      await this.#place()
+    })
+  }
+
+  /**
+   * Another manifest, and perhaps other resources or another price: an amended bid, at the same node where it has room.
+   * False when no node takes the new terms: then it runs on as it is.
+   */
+  async update(plan: Plan): Promise<boolean> {
+    let taken = false
+    await this.#turns.take(async () => {
+      if (!this.open || this.#closing) return
+      const { doc, node } = this.record
+      const same = groupText(plan.group) === groupText(doc.group)
+      taken = node !== null && !same ? await this.#amend(node, plan) : await this.#replace(plan)
+    })
+    return taken
+  }
+
+  close(reason: string, keepVolumes = false): Promise<void> {
+    this.#closing = true
+    this.#wake?.()
+    this.#asking.drop()
+    return this.#turns.take(() => this.#close(reason, keepVolumes))
+  }
+
+  /** What is owed until the node was last heard; null when nothing is billed or no time has passed. */
+  due(now: Millis): LeasePayment | null {
+    const { node } = this.record
+    const link = node === null ? undefined : this.#parts.linkOf(node)
+    return link ? paymentUntil(this.record, Math.min(now, link.lastHeardAt)) : null
+  }
+
+  /** The store took this payment. */
+  paid(payment: LeasePayment): void {
+    this.record = afterPayment(this.record, payment)
+  }
+
+  /** Changes what the money's state is, and tells the tenant. */
+  money(change: Pick<LeaseDoc, 'lowSince' | 'drySince'>, type: string, message: string): void {
+    void this.#turns.take(() =>
+      this.#change({ doc: { ...this.record.doc, ...change } }, [this.#told(type, message)]),
+    )
+  }
+
+  // Placing.
+
+  get #over(): boolean {
+    return this.#closing || this.#parts.signal.aborted
+  }
+
+  async #place(): Promise<void> {
+    while (!this.#over && this.record.node === null) {
+      if (await this.#offerAround(this.record.doc, this.#avoided())) return
+      if (!this.#over) await this.#waitForMore()
+    }
+  }
+
+  #avoided(): Set<string> {
+    const now = this.#parts.now()
+    const { avoid } = this.record.doc
+    return new Set(avoid.filter(({ until }) => until > now).map(({ node }) => node))
+  }
+
+  #wish({ group, manifest }: Plan, avoid: ReadonlySet<string>): Wish {
+    const images = manifest.services.map(({ image }) => image)
+    return { group, images, rule: this.deployment.rule, avoid }
+  }
+
+  /** Asks one node after the other, best first; better one that failed before than none. True when one has taken it. */
+  async #offerAround(plan: Plan, avoid: ReadonlySet<string>): Promise<boolean> {
+    for (const shunned of avoid.size > 0 ? [avoid, NOBODY] : [NOBODY]) {
+      const asked = new Set(shunned)
+      for (let round = 0; round < MAX_ASKED && !this.#over; round++) {
+        const candidate = this.#parts.market.best(this.#wish(plan, asked))
+        if (!candidate) break
+        if (await this.#offer(candidate, plan)) return true
+        asked.add(candidate.placing.node)
+      }
+    }
+    return false
+  }
+
+  async #waitForMore(): Promise<void> {
+    if (!this.#saidWaiting) {
+      this.#saidWaiting = true
+      const { reasons } = this.#parts.market.screen(this.#wish(this.record.doc, NOBODY))
+      const why = reasons.length > 0 ? reasons.join('; ') : 'no node that leases is linked'
+      await this.#tell('lease.waiting', `no node takes it now, and the order stands: ${why}`)
+    }
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, RETRY_MS)
+      this.#wake = () => {
+        clearTimeout(timer)
+        resolve()
+      }
+    })
+    this.#wake = null
+  }
+
+  /** Asks one node under an epoch of its own. True when it has the lease now. */
+  async #offer(candidate: Candidate, plan: Plan): Promise<boolean> {
+    const { node } = candidate.placing
+    const { gateway, now, logger } = this.#parts
+    const link = this.#parts.linkOf(node)
+    if (!link) return false
+    const epoch = this.record.epoch + 1
+    await this.#change(this.record.node === null ? { state: 'bid', epoch } : { epoch }, [])
+    const { group } = plan
+    const asked = await this.#asking.ask(link, {
+      record: this.record,
+      group,
+      candidate,
+      gateway,
+      at: now(),
+    })
+    if ('why' in asked || this.#closing) {
+      const why = 'why' in asked ? asked.why : 'the tenant closed it'
+      logger.info('lease not taken', { lease: this.id, node, why })
+      this.#sendStop(link, epoch, why)
+      return false
+    }
+    await this.#accepted(candidate, link, plan, asked)
+    return true
+  }
+
+  async #accepted(
+    { bid, placing }: Candidate,
+    link: NodeLink,
+    { group, manifest }: Plan,
+    { terms, signature }: AcceptedLease,
+  ): Promise<void> {
+    await this.#settle(this.#parts.now())
+    const { doc, epoch } = this.record
+    const price = `$${formatUsd(priceFor(bid.rate, 'hour'))} an hour`
+    const news = { rate: String(bid.rate), ownerEpoch: epoch, message: 'accepted' }
+    await this.#change(
+      {
+        state: 'accepted',
+        node: link.node,
+        billedUntil: null,
+        doc: { ...doc, group, manifest, terms, signature, ...news, replicas: [], startedAt: null },
+      },
+      [this.#told('lease.accepted', `${link.node} runs it for ${price}`)],
+    )
+    this.#saidWaiting = false
+    this.#parts.market.reserve(this.id, placing)
+    this.#parts.market.observe(group)
+    this.#sendRun(link)
+  }
+
+  // Changing.
+
+  /** The same terms, or none yet: the node is only told what to run. */
+  async #replace({ group, manifest }: Plan): Promise<boolean> {
+    const { doc, node } = this.record
+    await this.#change({ doc: { ...doc, group, manifest } }, [
+      this.#told('lease.updated', 'a new manifest'),
+    ])
+    const link = node === null ? null : this.#parts.linkOf(node)
+    if (link) this.#sendRun(link)
+    return true
+  }
+
+  /** The node that runs it is asked first; where it has no room the lease moves, and the old copy is stopped. */
+  async #amend(node: string, plan: Plan): Promise<boolean> {
+    const { ownerEpoch } = this.record.doc
+    const { market } = this.#parts
+    market.release(this.id)
+    const here = market.at(node, this.#wish(plan, NOBODY))
+    if (here && (await this.#offer(here, plan))) return true
+    const old = this.#parts.linkOf(node)
+    if (!(await this.#offerAround(plan, new Set([node])))) {
+      if (old) this.linked(old)
+      await this.#tell('lease.update_refused', 'no node takes the new terms; it runs on as it was')
+      return false
+    }
+    if (this.record.node !== node && old && ownerEpoch !== null)
+      this.#sendStop(old, ownerEpoch, 'it moved to another node for its new terms')
+    return true
+  }
+
+  // What its node says.
+
+  async #status({ epoch, phase, message, replicas }: Report<'status'>): Promise<void> {
+    const { doc, state: before, billedUntil } = this.record
+    if (doc.ownerEpoch !== epoch || this.#closing) return
+    const neverRan = doc.startedAt === null
+    if (phase === 'failed' && neverRan) return await this.#failed(message)
+    const state = stateOf(phase, neverRan)
+    const starts = state === 'running' && neverRan
+    const same = JSON.stringify(doc.replicas) === JSON.stringify(replicas)
+    if (before === state && same && doc.message === message) return
+    const events: NewDeploymentEvent[] = []
+    if (before !== state) events.push(this.#told(`lease.${state}`, message))
+    else if (phase === 'pulling') events.push(this.#told('lease.pulling', message))
+    const now = this.#parts.now()
+    const startedAt = starts ? now : doc.startedAt
+    // Pulling and starting are the provider's own time.
+    const bills = starts && billedUntil === null ? { billedUntil: now } : {}
+    await this.#change({ state, doc: { ...doc, message, replicas, startedAt }, ...bills }, events)
+  }
+
+  /** It never ran there: perhaps another node can. */
+  async #failed(message: string): Promise<void> {
+    const { node, doc } = this.record
+    const failures = doc.avoid.length + 1
+    await this.#lose(this.#parts.now(), `${node} could not start it: ${message}`)
+    if (failures < MAX_FAILED_STARTS) return await this.#place()
+    this.#closing = true
+    await this.#close(`it could not be started on ${failures} nodes: ${message}`, false)
+  }
+
+  #stopped(link: NodeLink, { epoch, reason }: Report<'stopped'>): void {
+    if (this.#whenStopped) this.#whenStopped()
+    else
+      void this.#turns.take(async () => {
+        if (this.#closing || !this.#isOwner(link, epoch)) return
+        await this.#lose(this.#parts.now(), `${link.node} stopped it: ${reason}`)
+        await this.#place()
+      })
+  }
+
+  async #event({ atMs: at, type, service, message }: Report<'event'>): Promise<void> {
+    const event = { at, type, lease: this.id, service, message }
+    await this.#parts.store.addDeploymentEvents(this.record.deployment, [event])
+    this.#parts.changed(this)
+  }
+
+  // Ending.
+
+  /** The node has it no more: its time until `at` is paid, and the lease is an order again. */
+  async #lose(at: Millis, why: string): Promise<void> {
+    await this.#settle(at)
+    this.#parts.market.release(this.id)
+    const { node, doc } = this.record
+    const now = this.#parts.now()
+    const avoid = doc.avoid.filter(({ until }) => until > now)
+    if (node !== null) avoid.push({ node, until: now + AVOID_MS })
+    const none = { ownerEpoch: null, startedAt: null, replicas: [] }
+    await this.#change(
+      {
+        state: 'ordered',
+        node: null,
+        billedUntil: null,
+        doc: { ...doc, ...none, avoid, message: why },
+      },
+      [this.#told('node.lost', `${why}; looking for another node, nothing is billed meanwhile`)],
+    )
+  }
+
+  async #close(reason: string, keepVolumes: boolean): Promise<void> {
+    if (!this.open) return
+    const { node, hold, doc } = this.record
+    await this.#change({ state: 'draining', doc: { ...doc, message: reason } }, [
+      this.#told('lease.draining', reason),
+    ])
+    const link = node === null ? null : this.#parts.linkOf(node)
+    if (link && doc.ownerEpoch !== null) {
+      const stopped = new Promise<void>((resolve) => (this.#whenStopped = resolve))
+      this.#sendStop(link, doc.ownerEpoch, reason, keepVolumes)
+      await Promise.race([stopped, this.#parts.pause(STOPPED_MS)])
+      this.#whenStopped = null
+    }
+    await this.#settle(this.#parts.now())
+    this.#parts.market.release(this.id)
+    await this.#change({ state: 'closed', billedUntil: null, hold: null }, [
+      this.#told('lease.closed', `${reason}; $${formatUsd(this.record.spentNanoUsd)} in all`),
+    ])
+    if (hold !== null) await this.#parts.store.closeHold(hold)
+  }
+
+  /** Pays until `at`, but not beyond what the node was heard. */
+  async #settle(at: Millis): Promise<void> {
+    const { node } = this.record
+    const heard = node === null ? at : (this.#parts.linkOf(node)?.lastHeardAt ?? at)
+    const payment = paymentUntil(this.record, Math.min(at, heard))
+    if (!payment) return
+    const [outcome] = await this.#parts.store.payLeases([payment])
+    if (outcome?.paid) this.paid(payment)
+  }
+
+  // Saying.
+
+  #isOwner(link: NodeLink, epoch: number): boolean {
+    const { node, doc } = this.record
+    return node === link.node && doc.ownerEpoch === epoch && this.open
+  }
+
+  #sendRun(link: NodeLink): void {
+    const { group, manifest, ownerEpoch: epoch } = this.record.doc
+    if (epoch !== null) link.lease({ kind: 'run', lease: this.id, epoch, group, manifest })
+  }
+
+  #sendStop(link: NodeLink, epoch: number, reason: string, keepVolumes = false): void {
+    link.lease({ kind: 'stop', lease: this.id, epoch, graceS: GRACE_S, keepVolumes, reason })
+  }
+
+  async #change(
+    change: Partial<LeaseChange>,
+    events: readonly NewDeploymentEvent[],
+  ): Promise<void> {
+    const { id, revision, state, epoch, node, hold, doc } = this.record
+    const wanted = { state, epoch, node, hold, doc, ...change }
+    const changed = await this.#parts.store.changeLease(id, revision, wanted, events)
+    if (changed === null)
+      throw new Fault('lease_changed', `another gateway changed ${id}; this one looks away`)
+    this.record = changed
+    this.#parts.changed(this)
+  }
+
+  async #tell(type: string, message: string): Promise<void> {
+    await this.#parts.store.addDeploymentEvents(this.record.deployment, [this.#told(type, message)])
+    this.#parts.changed(this)
+  }
+
+  #told(type: string, message: string): NewDeploymentEvent {
+    return { at: this.#parts.now(), type, lease: this.id, service: null, message }
+  }
+}
+
+function stateOf(phase: Report<'status'>['phase'], neverRan: boolean): LeaseState {
+  if (phase === 'running') return 'running'
+  return neverRan && phase !== 'degraded' ? 'starting' : 'degraded'
+}

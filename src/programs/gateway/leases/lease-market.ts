@@ -1,0 +1,156 @@
+/**
+ * The market as the lease book uses it: the linked nodes that lease, the best place for a group by the tenant's rule,
+ * and why others cannot have it. Nodes' words decide; this only knows whom to ask first.
+ */
+import type { UnitPrice } from '../../../core/protocol/bid.ts'
+import type { Group } from '../../../core/protocol/group.ts'
+import type { AttoUsdPerSecond } from '../../../core/base/rate.ts'
+import { gpuName } from '../../../core/protocol/capacity.ts'
+import type { StandingBid } from '../../../core/market/auction.ts'
+import { Market, type Ask, type Placing } from '../../../core/market/market.ts'
+import { survival } from '../../../core/market/survival.ts'
+import type { Audits } from '../../../core/market/attributes.ts'
+import type { Millis } from '../../../core/base/time.ts'
+import type { NodeLink } from '../../../io/link/node-link.ts'
+import type { NodeRecord } from '../../../io/store/store.ts'
+import type { AuctionRule, BidView, GroupScreening } from './lease-service.ts'
+
+/** Whom to ask, on which terms, and what to reserve when it says yes. */
+export type Candidate = {
+  readonly bid: BidView
+  readonly units: readonly UnitPrice[]
+  readonly placing: Placing
+}
+
+export type Wish = {
+  readonly group: Group
+  readonly images: readonly string[]
+  readonly rule: AuctionRule
+  /** Nodes not to be asked. */
+  readonly avoid: ReadonlySet<string>
+}
+
+export class LeaseMarket {
+  readonly #market = new Market()
+  readonly #links = new Map<string, NodeLink>()
+  readonly #linkedAt = new Map<string, Millis>()
+  readonly #tierOf: (node: string) => NodeRecord['tier']
+  readonly #now: () => Millis
+
+  constructor(parts: { tierOf(node: string): NodeRecord['tier']; now: () => Millis }) {
+    this.#tierOf = parts.tierOf
+    this.#now = parts.now
+  }
+
+  /** Nodes that lease. */
+  get size(): number {
+    return this.#market.size
+  }
+
+  /** A node is linked, or has another offer. */
+  set(link: NodeLink): void {
+    const { node, offer } = link
+    this.#links.set(node, link)
+    if (!offer.leases || link.draining) {
+      this.#market.removeNode(node)
+      return
+    }
+    const { capacity, prices } = offer.leases
+    if (!this.#linkedAt.has(node)) this.#linkedAt.set(node, link.linkedAt)
+    this.#market.setNode({
+      node,
+      provider: offer.providerName ?? node,
+      capacity: { ...capacity, tier: this.#tierOf(node), region: offer.region },
+      sheet: prices,
+      audits: NO_AUDITS,
+      survival: survival(this.#now() - link.linkedAt),
+    })
+  }
+
+  remove(node: string): void {
+    this.#links.delete(node)
+    this.#linkedAt.delete(node)
+    this.#market.removeNode(node)
+  }
+
+  /** The first to be asked; null when nobody can. */
+  best(wish: Wish): Candidate | null {
+    const ask = askOf(wish)
+    for (const bid of this.#market.bids(ask)) {
+      const placing = this.#market.place(ask, bid)
+      if (placing) return this.#candidate(wish.group, bid, placing)
+    }
+    return null
+  }
+
+  /** At this very node: for an amended bid. Null when it has no room or sells no such thing. */
+  at(node: string, wish: Wish): Candidate | null {
+    const others = new Set([...this.#links.keys()].filter((one) => one !== node))
+    return this.best({ ...wish, rule: 'manual', avoid: others })
+  }
+
+  screen(wish: Wish): GroupScreening {
+    const ask = askOf(wish)
+    return {
+      group: wish.group.name,
+      bids: this.#market.bids(ask).map((bid) => this.#view(bid, bid.node)),
+      reasons: [],
+      relaxations: [],
+      maxRate: maxRateOf(wish.group),
+    }
+  }
+
+  reserve(lease: string, placing: Placing): void {
+    this.#market.release(lease)
+    this.#market.reserve(lease, placing)
+  }
+
+  release(lease: string): void {
+    this.#market.release(lease)
+  }
+
+  observe(group: Group): void {
+    this.#market.observe(group)
+  }
+
+  #candidate(group: Group, bid: StandingBid, placing: Placing): Candidate {
+    const units = group.units.map((unit, i) => ({
+      unit: unit.id,
+      gpu: bid.way.gpus[i] ?? null,
+      rate: String(bid.unitRates[i] ?? 0n),
+    }))
+    return { bid: this.#view(bid, placing.node), units, placing }
+  }
+
+  #view(bid: StandingBid, node: string): BidView {
+    const offer = this.#links.get(node)?.offer
+    const gpu = bid.way.gpus.find((one) => one !== null)
+    return {
+      node,
+      providerName: offer?.providerName ?? null,
+      region: offer?.region ?? null,
+      tier: this.#tierOf(node),
+      rate: bid.rate,
+      gpu: gpu ? gpuName(gpu) : null,
+      cached: bid.cached,
+      noticeS: offer?.leases?.capacity.noticeS ?? 0,
+    }
+  }
+}
+
+/** Auditors come with the trust that they sign for. */
+const NO_AUDITS: Audits = {}
+
+const askOf = ({ group, rule, images, avoid }: Wish): Ask => ({
+  group,
+  rule,
+  images,
+  exclude: avoid,
+})
+
+/** The most that the group may cost by its own ceilings. */
+function maxRateOf(group: Group): AttoUsdPerSecond {
+  let rate = 0n
+  for (const unit of group.units) rate += BigInt(unit.maxRate) * BigInt(unit.count)
+  return rate
+}
