@@ -1,0 +1,167 @@
+/** A container runtime for tests: it starts nothing, and does and says what the test tells it. */
+import { Duplex, PassThrough, Readable } from 'node:stream'
+import { Fault } from '../../../core/base/refusal.ts'
+import type { EngineFacts } from '../../../io/runtime/detect.ts'
+import { quirksOf } from '../../../io/runtime/quirks.ts'
+import type {
+  Exec,
+  ExecTask,
+  Found,
+  LeaseSpec,
+  LogQuery,
+  Output,
+  ReplicaStatus,
+  Runtime,
+  Target,
+  VolumeTarget,
+} from '../../../io/runtime/runtime.ts'
+
+export const FAKE_FACTS: EngineFacts = {
+  socket: '/nowhere/fake.sock',
+  engine: 'docker',
+  version: '20.10.24',
+  cgroupVersion: 2,
+  storageDriver: 'overlay2',
+  isolation: 'runc',
+  userNamespaces: false,
+  architecture: 'amd64',
+  quirks: quirksOf('docker', '20.10.24'),
+}
+
+export class FakeRuntime implements Runtime {
+  readonly facts = FAKE_FACTS
+  readonly specs: LeaseSpec[] = []
+  readonly stops: { lease: string; graceS: number; keepVolumes: boolean }[] = []
+  readonly removedVolumes: string[] = []
+  readonly copiedIn: { folder: string; tar: string }[] = []
+  readonly statuses = new Map<string, ReplicaStatus[]>()
+  recovered: ReadonlyMap<string, number> | null = null
+  /** What `recover` finds that nobody knows. */
+  unknown: Found[] = []
+  closed = false
+  /** Awaited by each `run`: hold it, throw in it, or tell events. */
+  running: (spec: LeaseSpec, signal: AbortSignal) => Promise<void> | void = () => {}
+  stopping: () => Promise<void> | void = () => {}
+  /** What a dialled port, a command and a log are; each is the other end of what the host sees. */
+  dialling: () => Duplex = () => new PassThrough()
+  executing: (task: ExecTask) => Exec = () => {
+    throw new Fault('engine_failed', 'no such command')
+  }
+  logging: (query: LogQuery, signal: AbortSignal) => AsyncGenerator<Output, void, void> =
+    async function* () {}
+  exporting: () => Readable = () => Readable.from([Buffer.from('tar')])
+
+  async run(spec: LeaseSpec, signal: AbortSignal): Promise<void> {
+    this.specs.push(spec)
+    await this.running(spec, signal)
+    signal.throwIfAborted()
+    this.statuses.set(
+      spec.lease,
+      spec.manifest.services.flatMap(({ name, image, count }) =>
+        Array.from({ length: count }, (_, replica) => ({
+          lease: spec.lease,
+          service: name,
+          replica,
+          epoch: spec.epoch,
+          image,
+          state: 'running' as const,
+          stopped: null,
+          healthy: null,
+          startedAt: 1,
+          exitCode: null,
+          restarts: 0,
+        })),
+      ),
+    )
+  }
+
+  async recover(current: ReadonlyMap<string, number>) {
+    this.recovered = current
+    const adopted = [...current].map(([lease, epoch]) => ({ lease, epoch }))
+    return { adopted, stopped: this.unknown }
+  }
+
+  async status(lease: string): Promise<ReplicaStatus[]> {
+    return this.statuses.get(lease) ?? []
+  }
+
+  async stop(lease: string, how: { graceS: number; keepVolumes: boolean }): Promise<void> {
+    this.stops.push({ lease, ...how })
+    await this.stopping()
+    this.statuses.delete(lease)
+  }
+
+  async removeVolumes(lease: string): Promise<void> {
+    this.removedVolumes.push(lease)
+  }
+
+  async dial(to: { lease: string; service: string; port: number }): Promise<Duplex> {
+    this.#find({ ...to, replica: 0 })
+    return this.dialling()
+  }
+
+  async exec(target: Target, task: ExecTask): Promise<Exec> {
+    this.#find(target)
+    return this.executing(task)
+  }
+
+  logs(target: Target, query: LogQuery, signal: AbortSignal) {
+    this.#find(target)
+    return this.logging(query, signal)
+  }
+
+  async copyIn(target: Target, folder: string, tar: Readable): Promise<void> {
+    this.#find(target)
+    if (folder === '/nowhere') throw new Fault('not_found', 'no folder /nowhere')
+    this.copiedIn.push({ folder, tar: await textOf(tar) })
+  }
+
+  async copyOut(target: Target, path: string): Promise<Readable> {
+    this.#find(target)
+    if (path === '/nowhere') throw new Fault('not_found', 'no file /nowhere')
+    return this.exporting()
+  }
+
+  async exportVolume(volume: VolumeTarget): Promise<Readable> {
+    if (volume.volume === 'nothing') throw new Fault('not_found', 'no volume nothing')
+    return this.exporting()
+  }
+
+  async close(): Promise<void> {
+    this.closed = true
+  }
+
+  hasImage(): Promise<boolean> {
+    throw unused()
+  }
+  pull(): never {
+    throw unused()
+  }
+  loadImage(): Promise<string[]> {
+    throw unused()
+  }
+  datagrams(): never {
+    throw unused()
+  }
+  stats(): never {
+    throw unused()
+  }
+  egressBytes(): Promise<bigint> {
+    throw unused()
+  }
+
+  #find({ lease, service, replica }: Target): void {
+    const found = this.statuses
+      .get(lease)
+      ?.some((one) => one.service === service && one.replica === replica)
+    if (found !== true) throw new Fault('not_found', `no container ${service}/${replica}`)
+  }
+}
+
+const unused = (): Error => new Error('a node asks no such thing of its runtime')
+
+export async function textOf(stream: AsyncIterable<unknown>): Promise<string> {
+  const chunks: Buffer[] = []
+  for await (const chunk of stream) chunks.push(Buffer.from(String(chunk)))
+  return Buffer.concat(chunks).toString()
+}

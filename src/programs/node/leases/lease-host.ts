@@ -1,0 +1,378 @@
+/**
+ * The leases of this node, over all its gateways: answers what they ask, runs what it accepted, stops what is stale,
+ * and knows after a restart what runs. Its owner calls `tick` about once a second.
+ */
+import { reasonOf } from '../../../core/base/refusal.ts'
+import { DAY, MINUTE, type Millis } from '../../../core/base/time.ts'
+import {
+  LEASE_DOMAIN,
+  MAX_ASK_MS,
+  MAX_LEASES_PER_NODE,
+  type LeaseCommand,
+} from '../../../core/protocol/lease-control.ts'
+import { groupText } from '../../../core/protocol/lease.ts'
+import type { Identity } from '../../../io/keys/identity.ts'
+import type { LeaseSpec, Runtime, RuntimeEvent } from '../../../io/runtime/runtime.ts'
+import type { Logger } from '../../../io/telemetry/logger.ts'
+import { checkAsk, type Ask, type AskRefusal, type Seller } from './ask-check.ts'
+import { LeaseEntry } from './lease-entry.ts'
+import { clip, LeaseNews, type SendReport } from './lease-news.ts'
+import type { LeaseRecord, LeaseShelf } from './lease-shelf.ts'
+import { keptNeedOf, needOf, RoomBook, type HostRoom } from './room.ts'
+import { Tenancy, type Ending } from './tenancy.ts'
+
+export type HostParts = {
+  readonly identity: Identity
+  readonly runtime: Runtime
+  readonly shelf: LeaseShelf
+  readonly room: HostRoom
+  readonly seller: Seller
+  readonly restore: NonNullable<LeaseSpec['restore']>
+  readonly now: () => Millis
+  readonly logger: Logger
+  readonly stopAgainMs?: number
+}
+
+type Ref = { readonly lease: string; readonly epoch: number }
+type Run = Extract<LeaseCommand, { kind: 'run' }>
+type Stop = Extract<LeaseCommand, { kind: 'stop' }>
+type Keep = Extract<LeaseCommand, { kind: 'keep' }>
+
+/** Data of an ended lease, where its tenant may still want it. */
+export const KEEP_VOLUMES_MS = DAY
+/** A gateway that is away for so long has given the lease to another node. */
+export const ORPHAN_MS = 30 * MINUTE
+/** What nobody is known to want any more may still write down what it has. */
+const UNWANTED_GRACE_S = 10
+
+/** Reads what an earlier run left, and goes on with it. Throws when the runtime does not answer. */
+export async function openLeaseHost(parts: HostParts): Promise<LeaseHost> {
+  const records = await parts.shelf.readAll()
+  const running = records.filter(({ keptUntilMs }) => keptUntilMs === null)
+  const { stopped } = await parts.runtime.recover(
+    new Map(running.map(({ lease, epoch }) => [lease, epoch])),
+  )
+  for (const { lease, epoch } of stopped)
+    parts.logger.warn('lease stopped: nothing is known of it', { lease, epoch })
+  return new LeaseHost(parts, records)
+}
+
+export class LeaseHost {
+  readonly #parts: HostParts
+  readonly #book: RoomBook
+  readonly #entries = new Map<string, LeaseEntry>()
+  readonly #news = new Map<string, LeaseNews>()
+  readonly #lastLinkedAt = new Map<string, Millis>()
+  #draining = false
+  #closed = false
+
+  constructor(parts: HostParts, records: readonly LeaseRecord[] = []) {
+    this.#parts = parts
+    this.#book = new RoomBook(parts.room)
+    for (const record of records) this.#resume(record)
+  }
+
+  get free(): RoomBook['free'] {
+    return this.#book.free
+  }
+
+  /** Leases that run or end. */
+  get running(): number {
+    return [...this.#entries.values()].filter(({ tenancy }) => tenancy !== null).length
+  }
+
+  /** What runs for this gateway under this name, or whose volumes are kept. */
+  find(gateway: string, lease: string): { record: LeaseRecord; runs: boolean } | null {
+    const entry = this.#entries.get(lease)
+    if (entry?.gateway !== gateway) return null
+    if (entry.tenancy !== null)
+      return { record: entry.tenancy.record, runs: !entry.tenancy.isEnding }
+    return entry.kept === null ? null : { record: entry.kept, runs: false }
+  }
+
+  linked(gateway: string, send: SendReport): void {
+    this.#lastLinkedAt.set(gateway, this.#parts.now())
+    this.#newsOf(gateway).linked(send)
+  }
+
+  unlinked(gateway: string): void {
+    this.#newsOf(gateway).unlinked()
+  }
+
+  command(gateway: string, command: LeaseCommand): void {
+    switch (command.kind) {
+      case 'ask':
+        return this.#ask(gateway, command)
+      case 'run':
+        return this.#run(gateway, command)
+      case 'stop':
+        return this.#stop(gateway, command)
+      case 'keep':
+        return this.#keep(gateway, command)
+    }
+  }
+
+  hear(event: RuntimeEvent): void {
+    if ('lease' in event) this.#entries.get(event.lease)?.tenancy?.hear(event)
+    else this.#parts.logger.warn(`runtime: ${event.type}`, { ...event })
+  }
+
+  /** Takes no more; what was accepted may begin, and what runs runs on. */
+  drain(): void {
+    this.#draining = true
+  }
+
+  tick(): void {
+    const now = this.#parts.now()
+    for (const [gateway, news] of this.#news) {
+      if (news.isLinked) this.#lastLinkedAt.set(gateway, now)
+      news.flush()
+    }
+    for (const entry of this.#entries.values()) {
+      if (entry.asked !== null && now > entry.asked.untilMs) entry.dropAsked()
+      const awayMs = now - (this.#lastLinkedAt.get(entry.gateway) ?? now)
+      if (entry.tenancy !== null && awayMs > ORPHAN_MS)
+        this.#end(entry, unwanted(`no link to its gateway for ${Math.round(awayMs / MINUTE)} min`))
+      const keptMs = now - (entry.kept?.keptUntilMs ?? now)
+      if (keptMs > 0 && entry.leaving === null) void this.#forget(entry)
+      this.#dropEmpty(entry)
+    }
+  }
+
+  /** Leases run on; the next start goes on with them. */
+  async close(): Promise<void> {
+    this.#closed = true
+    const tenancies = [...this.#entries.values()].flatMap(({ tenancy }) => tenancy ?? [])
+    await Promise.all(tenancies.map((tenancy) => tenancy.leave()))
+    await this.#parts.runtime.close()
+  }
+
+  #ask(gateway: string, ask: Ask): void {
+    const { lease, epoch } = ask
+    const entry = this.#entries.get(lease)
+    const asked = entry?.asked
+    if (entry?.gateway === gateway && asked?.epoch === epoch && asked.terms === ask.terms) {
+      this.#answer(gateway, ask, asked.signature)
+      return
+    }
+    const why = this.#whyNot(gateway, ask) ?? this.#accept(gateway, ask)
+    if (why !== null) this.#refuse(gateway, ask, why)
+  }
+
+  #whyNot(gateway: string, { lease, epoch }: Ref): AskRefusal | null {
+    const entry = this.#entries.get(lease)
+    if (entry && entry.gateway !== gateway)
+      return { code: 'lease_taken', message: `another gateway has a lease ${lease} here` }
+    if (entry && epoch < entry.epoch)
+      return { code: 'lease_epoch_stale', message: `epoch ${epoch} < ${entry.epoch} known here` }
+    return null
+  }
+
+  /** Null when it was accepted and answered. */
+  #accept(gateway: string, ask: Ask): AskRefusal | null {
+    const { identity, room, seller, now } = this.#parts
+    const { lease, epoch, group, terms } = ask
+    if (this.#draining) return { code: 'node_draining', message: 'the node takes no new leases' }
+    if (!this.#entries.has(lease) && this.#entries.size >= MAX_LEASES_PER_NODE)
+      return { code: 'lease_limit', message: `${MAX_LEASES_PER_NODE} leases are here` }
+    const checked = checkAsk({ ask, gateway, seller, now: now() })
+    if ('code' in checked) return checked
+    const need = needOf(group, checked.gpus, room)
+    const hold = 'short' in need ? need : this.#book.take(lease, need)
+    if ('short' in hold) return { code: 'lease_no_room', message: hold.short }
+    const signature = identity.sign(LEASE_DOMAIN, terms)
+    const untilMs = now() + MAX_ASK_MS
+    this.#entryOf(lease, gateway).accept({ epoch, group, terms, signature, untilMs, hold })
+    this.#answer(gateway, ask, signature)
+    return null
+  }
+
+  #run(gateway: string, command: Run): void {
+    const { lease, epoch, group, manifest } = command
+    const entry = this.#entries.get(lease)
+    const why = this.#whyNot(gateway, command)
+    if (why !== null) return this.#refuse(gateway, command, why)
+    if (entry?.leaving) return this.#later(entry, gateway, command)
+    const wanted = groupText(group)
+    const accepted = entry?.asked?.epoch === epoch && groupText(entry.asked.group) === wanted
+    const { record } = entry?.tenancy ?? {}
+    const known = record?.epoch === epoch && groupText(record.group) === wanted
+    if (entry === undefined || !(accepted || known)) {
+      const message = 'this node has not accepted that, or not kept it this long: ask first'
+      if (record !== undefined) this.#refuse(gateway, command, { code: 'lease_terms', message })
+      else this.#newsOf(gateway).state({ kind: 'stopped', lease, epoch, reason: message })
+      return
+    }
+    if (accepted) entry.begin()
+    const gpus = [...(entry.lastHold?.gpus ?? [])].map(([unit, cdi]) => ({ unit, cdi: [...cdi] }))
+    this.#start(entry, { v: 1, gateway, lease, epoch, group, manifest, gpus, keptUntilMs: null })
+  }
+
+  #start(entry: LeaseEntry, record: LeaseRecord): void {
+    if (entry.tenancy?.runsAs(record) === true) {
+      entry.settle()
+      entry.tenancy.sayAgain()
+      return
+    }
+    entry.tenancy ??= new Tenancy(
+      { ...this.#parts, news: this.#newsOf(entry.gateway) },
+      record,
+      entry.kept?.epoch ?? null,
+    )
+    entry.kept = null
+    void entry.tenancy.run(record).then((started) => {
+      if (started) entry.settle()
+    })
+  }
+
+  #stop(gateway: string, command: Stop): void {
+    const { lease, epoch, reason, keepVolumes, graceS } = command
+    const entry = this.#entries.get(lease)
+    const stopped = (why: string) =>
+      this.#newsOf(gateway).state({ kind: 'stopped', lease, epoch, reason: why })
+    if (entry?.gateway !== gateway) return stopped('unknown here')
+    if (epoch < entry.epoch) return stopped(`epoch ${entry.epoch} is here`)
+    entry.dropAsked()
+    if (entry.leaving) return this.#later(entry, gateway, command)
+    if (entry.tenancy !== null) return this.#end(entry, { graceS, keepVolumes, reason })
+    if (entry.kept === null || keepVolumes) stopped(reason)
+    else void this.#forget(entry).then(() => stopped(reason))
+    this.#dropEmpty(entry)
+  }
+
+  #keep(gateway: string, { leases }: Keep): void {
+    const named = new Map(leases.map(({ lease, epoch }) => [lease, epoch]))
+    for (const entry of this.#entries.values()) {
+      if (entry.gateway !== gateway || entry.tenancy === null) continue
+      const epoch = named.get(entry.lease)
+      const runs = entry.tenancy.record.epoch
+      if (epoch === undefined)
+        this.#end(entry, unwanted('stale: its gateway gives it to nobody here'))
+      else if (epoch > runs && entry.asked?.epoch !== epoch)
+        this.#end(entry, unwanted(`stale: epoch ${epoch} has taken over from ${runs}`))
+    }
+    for (const [lease, epoch] of named) {
+      const entry = this.#entries.get(lease)
+      const here = entry?.gateway === gateway && (entry.tenancy !== null || entry.asked !== null)
+      if (!here)
+        this.#newsOf(gateway).state({ kind: 'stopped', lease, epoch, reason: 'unknown here' })
+    }
+  }
+
+  #end(entry: LeaseEntry, ending: Ending): void {
+    const { tenancy } = entry
+    if (tenancy === null || tenancy.isEnding) return
+    entry.leaving = tenancy
+      .end(ending)
+      .then((ended) => (ended ? this.#ended(entry, tenancy.record, ending) : undefined))
+  }
+
+  /** Never rejects: what the disk does not take is only known until the next start, which then looks again. */
+  async #ended(
+    entry: LeaseEntry,
+    record: LeaseRecord,
+    { keepVolumes, reason }: Ending,
+  ): Promise<void> {
+    const { shelf, room, now, logger } = this.#parts
+    const { lease, epoch, group } = record
+    const need = keptNeedOf(group, room)
+    const keeps =
+      keepVolumes && group.units.some(({ resources }) => resources.volumes.some(isPersistent))
+    const kept = keeps ? { ...record, keptUntilMs: now() + KEEP_VOLUMES_MS } : null
+    try {
+      await (kept === null ? shelf.remove(lease) : shelf.write(kept))
+    } catch (error) {
+      logger.error('lease file not changed', { lease, error: reasonOf(error) })
+    }
+    entry.release()
+    if (kept !== null && !('short' in need))
+      entry.occupy(this.#book.takeAgain(lease, need, new Map()))
+    entry.tenancy = null
+    entry.kept = kept
+    entry.leaving = null
+    this.#dropEmpty(entry)
+    this.#newsOf(entry.gateway).state({ kind: 'stopped', lease, epoch, reason: clip(reason, 500) })
+  }
+
+  /** Removes volumes that were kept; what does not work now is tried again at the next tick. */
+  #forget(entry: LeaseEntry): Promise<void> {
+    const forgetting = this.#removeKept(entry).finally(() => {
+      entry.leaving = null
+      this.#dropEmpty(entry)
+    })
+    entry.leaving = forgetting
+    return forgetting
+  }
+
+  async #removeKept(entry: LeaseEntry): Promise<void> {
+    const { runtime, shelf, logger } = this.#parts
+    const { lease } = entry
+    try {
+      await runtime.removeVolumes(lease)
+      await shelf.remove(lease)
+      entry.release()
+      entry.kept = null
+    } catch (error) {
+      logger.error('volumes not removed', { lease, error: reasonOf(error) })
+    }
+  }
+
+  /** When what is being taken down is gone. */
+  #later(entry: LeaseEntry, gateway: string, command: Run | Stop): void {
+    void entry.leaving?.then(() => {
+      if (!this.#closed) this.command(gateway, command)
+    })
+  }
+
+  #resume(record: LeaseRecord): void {
+    const { room, now } = this.#parts
+    const { lease, gateway, epoch, group, gpus, keptUntilMs } = record
+    const entry = this.#entryOf(lease, gateway)
+    const need = keptUntilMs === null ? needOf(group, [], room) : keptNeedOf(group, room)
+    // What it takes is no longer known: nothing more is sold until it has ended.
+    const all = { ...room, diskBytes: room.disks.map(({ bytes }) => bytes), gpus: [] }
+    const cdis = new Map(gpus.map(({ unit, cdi }) => [unit, cdi]))
+    entry.occupy(this.#book.takeAgain(lease, 'short' in need ? all : need, cdis))
+    this.#lastLinkedAt.set(gateway, now())
+    if (keptUntilMs !== null) {
+      entry.kept = record
+      return
+    }
+    const parts = { ...this.#parts, news: this.#newsOf(gateway) }
+    entry.tenancy = new Tenancy(parts, record, epoch)
+    void entry.tenancy.run(record)
+  }
+
+  #answer(gateway: string, { lease, epoch }: Ref, signature: string): void {
+    this.#newsOf(gateway).answer({ kind: 'accepted', lease, epoch, signature })
+  }
+
+  #refuse(gateway: string, { lease, epoch }: Ref, { code, message }: AskRefusal): void {
+    const text = clip(message, 2000)
+    this.#newsOf(gateway).answer({ kind: 'refused', lease, epoch, code, message: text })
+  }
+
+  #newsOf(gateway: string): LeaseNews {
+    const news = this.#news.get(gateway) ?? new LeaseNews()
+    this.#news.set(gateway, news)
+    return news
+  }
+
+  #entryOf(lease: string, gateway: string): LeaseEntry {
+    const entry = this.#entries.get(lease) ?? new LeaseEntry(lease, gateway, this.#book)
+    this.#entries.set(lease, entry)
+    return entry
+  }
+
+  #dropEmpty(entry: LeaseEntry): void {
+    if (entry.isEmpty && this.#entries.get(entry.lease) === entry) this.#entries.delete(entry.lease)
+  }
+}
+
+const unwanted = (reason: string): Ending => ({
+  graceS: UNWANTED_GRACE_S,
+  keepVolumes: true,
+  reason,
+})
+
+const isPersistent = ({ persistent }: { persistent: boolean }): boolean => persistent
