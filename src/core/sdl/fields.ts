@@ -61,7 +61,7 @@ export function readList(
 
 function emptyWarning(report: Report, { place }: Tree, kind: string): void {
   report.warn(place, {
-    message: `an empty value is read as none; Akash's Console refuses it`,
+    message: 'an empty value is read as none',
     allowed: `a ${kind}, or leave the key out`,
   })
 }

@@ -151,7 +151,7 @@ export function amountText({ amount, denom }: Price): string {
 export const chainAmount = (amount: bigint): string =>
   `${amount / ONE}.${(amount % ONE).toString().padStart(DECIMALS, '0')}`
 
-/** `$0.0176 an hour, $12.90 a month`: whole cents from a dollar on, four digits below. */
+/** `$0.0176 an hour, $12.90 a month`: whole cents from a dollar on, four digits that count below. */
 export function rateText(rate: AttoUsdPerSecond): string {
   return `${dollars(priceFor(rate, 'hour'))} an hour, ${dollars(priceFor(rate, 'month'))} a month`
 }
@@ -159,7 +159,8 @@ export function rateText(rate: AttoUsdPerSecond): string {
 function dollars(nanoUsd: NanoUsd): string {
   const usd = Number(nanoUsd) / Number(NANO_PER_USD)
   if (usd >= 1 || usd === 0) return `$${usd.toFixed(2)}`
-  return `$${usd.toFixed(Math.min(9, 3 - Math.floor(Math.log10(usd))))}`
+  const digits = usd.toFixed(Math.min(9, 3 - Math.floor(Math.log10(usd))))
+  return `$${digits.replace(/(\.\d\d\d*?)0+$/, '$1')}`
 }
 
 /** '0.45' → its nano-dollars; null unless it is above zero. */

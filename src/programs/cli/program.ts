@@ -12,6 +12,7 @@ import { joinCommand } from './commands/join.ts'
 import { keysCommand } from './commands/keys.ts'
 import { modelsCommand, networkCommand } from './commands/network.ts'
 import { receiptsCommand } from './commands/receipts.ts'
+import { sdlCommand } from './commands/sdl.ts'
 import { upCommand } from './commands/up.ts'
 import { EXIT, failureOf, failureText, type ExitCode } from './shell/failure.ts'
 import { packageRoot } from './shell/home.ts'
@@ -27,6 +28,7 @@ const COMMANDS = {
   account: accountCommand,
   keys: keysCommand,
   receipts: receiptsCommand,
+  sdl: sdlCommand,
   help: helpCommand,
 }
 
