@@ -12,7 +12,7 @@ export const CORS_HEADERS = {
 /** Answer to OPTIONS. `authorization` is named because `*` does not cover it. */
 export const PREFLIGHT_HEADERS = {
   ...CORS_HEADERS,
-  'access-control-allow-methods': 'GET, HEAD, POST, PATCH, DELETE, OPTIONS',
+  'access-control-allow-methods': 'GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS',
   'access-control-allow-headers': 'authorization, content-type, *',
   'access-control-max-age': '7200',
 } as const

@@ -16,6 +16,8 @@ import {
   refusalOfThrown,
 } from './control/bad-input.ts'
 import type { ControlParts } from './control/control-parts.ts'
+import { deploymentEventRoutes } from './control/deployment-events.ts'
+import { deploymentRoutes, SDL_BODY_BYTES } from './control/deployment-routes.ts'
 import type { ControlEnv } from './control/guard.ts'
 import { documentInference } from './control/inference-docs.ts'
 import { keyRoutes } from './control/key-routes.ts'
@@ -24,11 +26,14 @@ import { operatorRoutes } from './control/operator-routes.ts'
 import { receiptRoutes } from './control/receipt-routes.ts'
 import { serviceRoutes } from './control/service-routes.ts'
 import { routeTable, strayRefusal, type RouteTable } from './control/strays.ts'
+import { tunnelRoute } from './control/tunnel-route.ts'
 
 export type ControlApi = {
   fetch(request: Request): Response | Promise<Response>
   /** The answer to a request whose path or host makes no URL, so that there is nothing to fetch. */
   unreadable(): Response
+  /** Ends the streams that would never end by themselves; what follows them comes back elsewhere. */
+  close(): void
 }
 
 /** Answers every request it is given: also OPTIONS, unknown paths and wrong methods of the model routes. */
@@ -45,6 +50,9 @@ export function createControlApi(parts: ControlParts): ControlApi {
   receiptRoutes(app, parts)
   networkRoutes(app, parts)
   operatorRoutes(app, parts)
+  deploymentRoutes(app, parts)
+  const endStreams = deploymentEventRoutes(app, parts)
+  tunnelRoute(app, parts)
   const table = describe(app, parts)
   app.notFound((c) => {
     const { refusal, allow } = strayRefusal(table, c.req.method, c.req.path)
@@ -55,6 +63,7 @@ export function createControlApi(parts: ControlParts): ControlApi {
   return {
     fetch: (request) => app.fetch(request),
     unreadable: () => unreadable(idFrom('req', parts.randomBytes(15))),
+    close: endStreams,
   }
 }
 
@@ -66,17 +75,14 @@ function unreadable(requestId: string): Response {
 
 /** What every answer wears: an id, CORS, and an error that tells callers only what is theirs to know. */
 function dress(app: OpenAPIHono<ControlEnv>, parts: ControlParts): void {
-  const limit = bodyLimit({
-    maxSize: CONTROL_BODY_BYTES,
-    onError: (c) => refused(c, bodyTooLarge()),
-  })
+  const [small, large] = [upTo(CONTROL_BODY_BYTES), upTo(SDL_BODY_BYTES)]
   app.use(async (c, next) => {
     const requestId = idFrom('req', parts.randomBytes(15))
     c.set('requestId', requestId)
     c.header('x-request-id', requestId)
     for (const [name, value] of Object.entries(CORS_HEADERS)) c.header(name, value)
     if (c.req.method === 'OPTIONS') return c.body(null, 204, PREFLIGHT_HEADERS)
-    return limit(c, next)
+    return c.req.path.startsWith('/v1/deployments') ? large(c, next) : small(c, next)
   })
   app.onError((thrown, c) => {
     const refusal = refusalOfThrown(thrown)
@@ -87,6 +93,9 @@ function dress(app: OpenAPIHono<ControlEnv>, parts: ControlParts): void {
     return refused(c, refuse('internal_error', why))
   })
 }
+
+const upTo = (maxSize: number) =>
+  bodyLimit({ maxSize, onError: (c) => refused(c, bodyTooLarge(maxSize)) })
 
 /** Writes /openapi.json from the routes, once, and gives the table of all paths. */
 function describe(app: OpenAPIHono<ControlEnv>, parts: ControlParts): RouteTable {

@@ -22,6 +22,7 @@ import { createControlApi } from './control-api.ts'
 import type { ControlParts, ReadyPart } from './control/control-parts.ts'
 import { createCore } from './core.ts'
 import { createInference, type InferenceParts } from './inference.ts'
+import { createLeaseTunnels } from './lease-tunnels.ts'
 import { readListPrices } from './list-prices.ts'
 import { listModels } from './model-list.ts'
 import { requestFields, requestLine } from './request-line.ts'
@@ -94,6 +95,7 @@ export async function startGateway(
     },
     keyring: core.keyring,
     network: core.network,
+    leases: null,
     settled: (id) => core.dispatcher.desk.quiet(id, RECEIPT_WAIT_MS),
     metrics,
     ready: () => readiness(store, accepting),
@@ -105,6 +107,7 @@ export async function startGateway(
     logger,
   }
   const controlApi = createControlApi(controlParts)
+  const tunnels = createLeaseTunnels(controlParts)
   const control = getRequestListener((request) => controlApi.fetch(request), {
     errorHandler: () => controlApi.unreadable(),
   })
@@ -112,7 +115,8 @@ export async function startGateway(
   const server = createHttpServer({
     onRequest: (request, response) => route(request, response),
     onUpgrade(request, socket, head) {
-      if (!NODE_PATHS.has(pathOf(request)) || !wantsWebSocket(request)) return false
+      if (!wantsWebSocket(request)) return false
+      if (!NODE_PATHS.has(pathOf(request))) return tunnels.upgrade(request, socket, head)
       if (accepting) links.upgrade(request, socket, head)
       else socket.destroy()
       return true
@@ -147,6 +151,8 @@ export async function startGateway(
     id: identity.id,
     async close() {
       accepting = false
+      controlApi.close()
+      tunnels.close()
       // Nodes stay linked until the answers and their receipts are through.
       await server.close(CLOSE_DEADLINE_MS)
       await core.receiptsIn()

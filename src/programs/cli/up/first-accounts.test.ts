@@ -17,7 +17,7 @@ describe('the first accounts of a network', TIMEOUT, () => {
     const [tenantKey, operatorKey] = await Promise.all(
       [made.apiKey, made.operatorKey].map((key) => store.keyByHash(sha256Hex(key))),
     )
-    assert.deepEqual(tenantKey?.scopes, ['inference', 'account', 'keys'])
+    assert.deepEqual(tenantKey?.scopes, ['inference', 'account', 'keys', 'deployments'])
     assert.ok(operatorKey?.scopes.includes('operator'))
     const kinds = (await store.accounts()).map(({ kind }) => kind)
     assert.deepEqual(kinds.toSorted(), ['operator', 'tenant'])
@@ -29,6 +29,17 @@ describe('the first accounts of a network', TIMEOUT, () => {
     const first = await firstAccounts(store, null)
     assert.deepEqual(await firstAccounts(store, first), first)
     assert.equal((await store.accounts()).length, 2)
+  })
+
+  it('learn what an older Baseload did not know of, with the same key', TIMEOUT, async (t) => {
+    const { store } = await setup(t)
+    const first = await firstAccounts(store, null)
+    const key = await store.keyByHash(sha256Hex(first.apiKey))
+    assert.ok(key)
+    await store.updateKey(key.account, key.id, { scopes: ['inference', 'account', 'keys'] })
+    assert.deepEqual(await firstAccounts(store, first), first)
+    const { scopes } = (await store.keyByHash(sha256Hex(first.apiKey))) ?? {}
+    assert.deepEqual(scopes, ['inference', 'account', 'keys', 'deployments'])
   })
 
   it(

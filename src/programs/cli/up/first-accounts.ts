@@ -14,6 +14,8 @@ import {
   type Store,
 } from '../../../io/store/store.ts'
 
+const TENANT_SCOPES: readonly Scope[] = ['inference', 'account', 'keys', 'deployments']
+const OPERATOR_SCOPES: readonly Scope[] = ['account', 'keys', 'operator']
 const TEST_CREDIT_NANO_USD: NanoUsd = 5n * NANO_PER_USD
 
 export type FirstAccounts = {
@@ -39,12 +41,8 @@ export async function firstAccounts(
   })
   if (isRefusal(credit)) throw new Error(`test credit was refused: ${credit.message}`)
   return {
-    apiKey: await workingKey(store, tenant, known?.apiKey, ['inference', 'account', 'keys']),
-    operatorKey: await workingKey(store, operator, known?.operatorKey, [
-      'account',
-      'keys',
-      'operator',
-    ]),
+    apiKey: await workingKey(store, tenant, known?.apiKey, TENANT_SCOPES),
+    operatorKey: await workingKey(store, operator, known?.operatorKey, OPERATOR_SCOPES),
     balanceNanoUsd: (await store.balance(tenantLedger(tenant))).balanceNanoUsd,
   }
 }
@@ -67,7 +65,12 @@ async function workingKey(
 ): Promise<string> {
   if (known !== undefined) {
     const kept = await store.keyByHash(sha256Hex(known))
-    if (kept && kept.account === account && kept.revokedAt === null) return known
+    if (kept && kept.account === account && kept.revokedAt === null) {
+      // An older Baseload made it, when there was less to be allowed to.
+      const all = [...new Set([...kept.scopes, ...scopes])]
+      if (all.length > kept.scopes.length) await store.updateKey(account, kept.id, { scopes: all })
+      return known
+    }
   }
   const { secret, hash, hint } = mintSecret(randomBytes)
   await store.createKey({

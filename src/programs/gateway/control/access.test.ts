@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { NODE, NOW, setupControl, textOf } from './test-network.ts'
-import type { Scope } from '../../../io/store/store.ts'
+import { SCOPES, type Scope } from '../../../io/store/store.ts'
 
 /** Every guarded route and the scope it asks for. `:mine` and `:my-account` become Alice's. */
 const GUARDED: readonly (readonly [Scope, string, string, unknown?])[] = [
@@ -23,6 +23,16 @@ const GUARDED: readonly (readonly [Scope, string, string, unknown?])[] = [
     { amount_usd: '1', idempotency_key: 'x' },
   ],
   ['operator', 'PATCH', `/v1/network/nodes/${NODE}`, { tier: 'reserve' }],
+  ['deployments', 'POST', '/v1/deployments/screen', { sdl: 'services' }],
+  ['deployments', 'POST', '/v1/deployments', { sdl: 'services' }],
+  ['deployments', 'GET', '/v1/deployments'],
+  ['deployments', 'GET', '/v1/deployments/dep_1'],
+  ['deployments', 'PUT', '/v1/deployments/dep_1', { sdl: 'services' }],
+  ['deployments', 'DELETE', '/v1/deployments/dep_1'],
+  ['deployments', 'GET', '/v1/deployments/dep_1/bids'],
+  ['deployments', 'POST', '/v1/deployments/dep_1/leases/lease_1/accept', { node: NODE }],
+  ['deployments', 'GET', '/v1/deployments/dep_1/events'],
+  ['deployments', 'GET', '/v1/deployments/dep_1/tunnel'],
 ]
 
 const OPEN = [
@@ -40,9 +50,7 @@ describe('access', () => {
     it(`${method} ${path} asks for a key that is valid and has '${scope}'`, async () => {
       const { ask, keyFor, alice, alices } = await setupControl()
       const real = path.replace(':mine', alices.key.id).replace(':my-account', alice.id)
-      const others = (['inference', 'account', 'keys', 'operator'] as const).filter(
-        (one) => one !== scope,
-      )
+      const others = SCOPES.filter((one) => one !== scope)
       const callers = {
         missing_api_key: null,
         invalid_api_key: 'sk-bl-wrong',
@@ -119,7 +127,8 @@ describe('access', () => {
   })
 })
 
-const asTemplate = (path: string) => path.replace(/(:my-account|:mine|rcpt_1|node_a+)/, '{id}')
+const asTemplate = (path: string) =>
+  path.replace(/(:my-account|:mine|rcpt_1|dep_1|node_a+)/, '{id}').replace('lease_1', '{lease}')
 
 /** The hot path's routes, whose keys its own tests check. */
 const INFERENCE = /^\/v1\/(models(\/\{id\})?|chat\/completions|completions|embeddings)$/

@@ -36,9 +36,9 @@ export function refusalOfThrown(thrown: unknown): Refusal | null {
   return null
 }
 
-export const bodyTooLarge = (): Refusal =>
-  refuse('request_too_large', `The request body is over ${CONTROL_BODY_BYTES} bytes.`, {
-    details: { limitBytes: CONTROL_BODY_BYTES },
+export const bodyTooLarge = (limitBytes = CONTROL_BODY_BYTES): Refusal =>
+  refuse('request_too_large', `The request body is over ${limitBytes} bytes.`, {
+    details: { limitBytes },
   })
 
 /** ['limits', 'concurrency'] → limits.concurrency; ['scopes', 0] → scopes[0] */

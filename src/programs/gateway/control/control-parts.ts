@@ -5,6 +5,7 @@ import type { OfferedModel } from '../../../core/protocol/offer.ts'
 import type { NodeLink } from '../../../io/link/node-link.ts'
 import type { ApiKey, NodeRecord, Scope, Store } from '../../../io/store/store.ts'
 import type { Logger } from '../../../io/telemetry/logger.ts'
+import type { LeaseService } from '../leases/lease-service.ts'
 
 export type ControlParts = {
   readonly store: ControlStore
@@ -17,6 +18,8 @@ export type ControlParts = {
     /** Told at once when an operator changed a node's tier. */
     changed(record: NodeRecord): void
   }
+  /** Null: this gateway deals in requests only. */
+  readonly leases: LeaseService | null
   /** Resolves when the receipts of this request, or this receipt, are no longer on their way, or 2 s have passed. */
   settled(id: string): Promise<void>
   readonly metrics: { text(): Promise<string> }

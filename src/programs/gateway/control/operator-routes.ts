@@ -117,7 +117,7 @@ function createAccount(app: OpenAPIHono<ControlEnv>, parts: ControlParts): void 
       name: 'first key',
       hint,
       hash,
-      scopes: ['inference', 'account', 'keys'],
+      scopes: ['inference', 'account', 'keys', 'deployments'],
       limits: NO_LIMITS,
       budgetNanoUsd: null,
       expiresAt: null,

@@ -28,7 +28,7 @@ import { mintSecret } from './key-secret.ts'
 export const NOW = Date.parse('2027-03-01T12:00:00Z')
 export const NODE = `node_${'a'.repeat(24)}`
 export const ABSENT_NODE = `node_${'c'.repeat(24)}`
-export const ALL_SCOPES: readonly Scope[] = ['inference', 'account', 'keys']
+export const ALL_SCOPES: readonly Scope[] = ['inference', 'account', 'keys', 'deployments']
 
 export async function setupControl(change: Partial<ControlParts> = {}) {
   const { store, usages, receipts } = memoryStore()
@@ -42,6 +42,7 @@ export async function setupControl(change: Partial<ControlParts> = {}) {
     },
     keyring,
     network: { nodes: linkedNodes, changed: () => {} },
+    leases: null,
     settled: () => Promise.resolve(),
     metrics: { text: () => Promise.resolve('baseload_nodes_linked 2\n') },
     ready: () => Promise.resolve([{ part: 'store', ok: true, why: null }]),
@@ -76,6 +77,7 @@ export async function setupControl(change: Partial<ControlParts> = {}) {
   const operator = await account('operator', 'operator')
   return {
     api,
+    parts,
     store,
     usages,
     receipts,
