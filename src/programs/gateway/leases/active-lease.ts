@@ -8,7 +8,7 @@
  */
 import { formatUsd } from '../../../core/base/money.ts'
 import { priceFor } from '../../../core/base/rate.ts'
-import { Fault } from '../../../core/base/refusal.ts'
+import { Fault, refuse, type Refusal } from '../../../core/base/refusal.ts'
 import type { Millis } from '../../../core/base/time.ts'
 import { groupText, type AcceptedLease } from '../../../core/protocol/lease.ts'
 import type { LeaseReport, LeaseState } from '../../../core/protocol/lease-control.ts'
@@ -52,6 +52,8 @@ export class ActiveLease {
   readonly #turns: Turns
   readonly #asking = new Asking()
   #wake: (() => void) | null = null
+  /** The bid that the tenant takes. */
+  #choice: { readonly node: string; resolve(refusal: Refusal | null): void } | null = null
   #whenStopped: (() => void) | null = null
   #closing = false
   #saidWaiting = false
@@ -153,6 +155,18 @@ export class ActiveLease {
     return this.#turns.take(() => this.#close(reason, keepVolumes))
   }
 
+  /** The tenant takes this node's bid, where the rule is `manual`. Null when the node has it now. */
+  accept(node: string): Promise<Refusal | null> {
+    if (this.record.node !== null || this.deployment.rule !== 'manual' || this.#choice)
+      return Promise.resolve(
+        refuse('conflict', `The lease is ${this.state}: it waits for no choice.`),
+      )
+    return new Promise((resolve) => {
+      this.#choice = { node, resolve }
+      this.#wake?.()
+    })
+  }
+
   /** What is owed until the node was last heard; null when nothing is billed or no time has passed. */
   due(now: Millis): LeasePayment | null {
     const { node } = this.record
@@ -180,9 +194,25 @@ export class ActiveLease {
 
   async #place(): Promise<void> {
     while (!this.#over && this.record.node === null) {
-      if (await this.#offerAround(this.record.doc, this.#avoided())) return
+      const taken =
+        this.deployment.rule === 'manual'
+          ? await this.#offerChosen()
+          : await this.#offerAround(this.record.doc, this.#avoided())
+      if (taken) return
       if (!this.#over) await this.#waitForMore()
     }
+  }
+
+  async #offerChosen(): Promise<boolean> {
+    const choice = this.#choice
+    if (!choice) return false
+    this.#choice = null
+    const { doc } = this.record
+    const candidate = this.#parts.market.at(choice.node, this.#wish(doc, NOBODY))
+    const taken = candidate !== null && (await this.#offer(candidate, doc))
+    const why = `${choice.node} does not take it just now. 'baseload bids' lists who may.`
+    choice.resolve(taken ? null : refuse('no_matching_node', why))
+    return taken
   }
 
   #avoided(): Set<string> {

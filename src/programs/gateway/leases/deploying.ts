@@ -1,0 +1,140 @@
+/** From an SDL file to orders: read, matched to what runs, and written down with the money that is set aside. */
+import { idFrom } from '../../../core/base/id.ts'
+import { refuse, type Refusal } from '../../../core/base/refusal.ts'
+import type { Millis } from '../../../core/base/time.ts'
+import type { Group } from '../../../core/protocol/group.ts'
+import type { Manifest } from '../../../core/protocol/manifest.ts'
+import type { Remark } from '../../../core/sdl/report.ts'
+import { readSdl } from '../../../core/sdl/sdl.ts'
+import type { StoredDeployment } from '../../../io/store/deployment-records.ts'
+import type { Plan } from './active-lease.ts'
+import type { LeaseMarket } from './lease-market.ts'
+import type { AuctionRule, Screening } from './lease-service.ts'
+
+export type Planned = {
+  readonly orders: readonly Plan[]
+  readonly warnings: readonly string[]
+}
+
+const NOBODY: ReadonlySet<string> = new Set()
+const MAX_TOLD = 5
+
+/** What the file asks for, or what is wrong with it. */
+export function planOf(sdl: string): Planned | Refusal {
+  const read = readSdl(sdl, 'sdl')
+  if ('problems' in read) {
+    const told = read.problems.slice(0, MAX_TOLD).map(remarkText)
+    const more = read.problems.length - told.length
+    if (more > 0) told.push(`and ${more} more`)
+    return refuse('invalid_sdl', `${told.join('; ')}. 'baseload sdl check' tells more.`, {
+      param: 'sdl',
+    })
+  }
+  const { groups, manifests } = read.sdl
+  const orders = groups.flatMap((group, i) => {
+    const manifest = manifests[i]
+    return manifest ? [{ group, manifest }] : []
+  })
+  return { orders, warnings: read.warnings.map(remarkText) }
+}
+
+function remarkText({ line, column, path, message, found, allowed }: Remark): string {
+  const at = `${line}:${column}${path === '' ? '' : ` ${path}`}`
+  const was = found === null ? '' : `, found ${found}`
+  return `${at}: ${message}${was}${allowed === null ? '' : `; allowed: ${allowed}`}`
+}
+
+export const imagesOf = ({ services }: Manifest): string[] => services.map(({ image }) => image)
+
+export function screenPlan(
+  market: LeaseMarket,
+  { orders, warnings }: Planned,
+  rule: AuctionRule,
+): Screening {
+  const groups = orders.map(({ group, manifest }) =>
+    market.screen({ group, images: imagesOf(manifest), rule, avoid: NOBODY }),
+  )
+  return { groups, warnings }
+}
+
+/** The deployment as it is written down: an order for each group, at the best bid's price until a node accepts. */
+export function newDeployment(input: {
+  readonly account: string
+  readonly apiKey: string
+  readonly sdl: string
+  readonly name: string | null
+  readonly rule: AuctionRule
+  readonly plan: Planned
+  readonly screening: Screening
+  readonly now: Millis
+  readonly random: (bytes: number) => Uint8Array
+}): StoredDeployment | Refusal {
+  const { account, apiKey, sdl, rule, plan, screening, now, random } = input
+  const id = idFrom('dep', random(15))
+  const none = screening.groups.find(({ bids }) => bids.length === 0)
+  if (none) {
+    const why = none.reasons.length > 0 ? none.reasons.join('; ') : 'no node that leases is linked'
+    const help =
+      none.relaxations.length > 0 ? ` What would help: ${none.relaxations.join('; ')}.` : ''
+    return refuse('no_matching_node', `No node can run '${none.group}': ${why}.${help}`)
+  }
+  const deployment = { id, account, apiKey, rule, sdl, createdAt: now, closedAt: null }
+  return {
+    deployment: { ...deployment, name: input.name ?? nameOf(plan, id), closeReason: null },
+    leases: plan.orders.map(({ group, manifest }, i) => ({
+      id: idFrom('lease', random(15)),
+      deployment: id,
+      account,
+      state: 'ordered' as const,
+      epoch: 0,
+      node: null,
+      hold: idFrom('hold', random(15)),
+      billedUntil: null,
+      carry: 0n,
+      spentNanoUsd: 0n,
+      revision: 1,
+      doc: {
+        group,
+        manifest,
+        message: 'looking for a node',
+        rate: String(screening.groups[i]?.bids[0]?.rate ?? 0n),
+        terms: null,
+        signature: null,
+        ownerEpoch: null,
+        startedAt: null,
+        replicas: [],
+        avoid: [],
+        lowSince: null,
+        drySince: null,
+      },
+    })),
+  }
+}
+
+/** `web-7g3k2q`: the first service, and enough of the id that two never meet. */
+function nameOf({ orders }: Planned, id: string): string {
+  const service = orders[0]?.manifest.services[0]?.name ?? 'deployment'
+  return `${service}-${id.slice(-6)}`
+}
+
+/** An update keeps the placements: each group of the new file is a lease that runs. */
+export function matchGroups(
+  { leases }: StoredDeployment,
+  { orders }: Planned,
+): { readonly lease: string; readonly group: Group; readonly manifest: Manifest }[] | Refusal {
+  const matched = []
+  for (const { group, manifest } of orders) {
+    const lease = leases.find(({ doc }) => doc.group.name === group.name)
+    if (!lease) return otherPlacements(`'${group.name}' is new`)
+    matched.push({ lease: lease.id, group, manifest })
+  }
+  const gone = leases.find(({ doc }) => !orders.some(({ group }) => group.name === doc.group.name))
+  return gone ? otherPlacements(`'${gone.doc.group.name}' is missing`) : matched
+}
+
+const otherPlacements = (what: string): Refusal =>
+  refuse(
+    'invalid_value',
+    `An update keeps the placements of the deployment: ${what}. Deploy another for other placements.`,
+    { param: 'sdl' },
+  )
