@@ -50,6 +50,20 @@ export const gatewayConfig = z.strictObject({
     .max(65_535)
     .default(0)
     .describe('TCP port; 0 takes a free one.'),
+  publicUrl: z
+    .url({ protocol: /^https?$/ })
+    .nullable()
+    .default(null)
+    .describe(
+      'How tenants reach this gateway, e.g. https://gateway.example: the scheme and port of the addresses they are shown. Default: the address it listens on.',
+    ),
+  leaseDomain: z
+    .string()
+    .regex(/^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$/)
+    .default('localhost')
+    .describe(
+      'Leases are served at <service>.<lease>.<this domain>; a wildcard DNS record leads it here. The default works on this machine without any.',
+    ),
   logLevel: z
     .enum(['debug', 'info', 'warn', 'error', 'silent'])
     .default('info')

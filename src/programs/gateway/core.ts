@@ -17,12 +17,20 @@ import { createKeyring } from './keyring.ts'
 import { createMeter } from './meter.ts'
 import { createNetwork } from './network.ts'
 import { createRandomPool } from './random-pool.ts'
+import { IngressTable } from './ingress/ingress-table.ts'
+import { serveDeployments } from './leases/deployments.ts'
+import { LeaseBook } from './leases/lease-book.ts'
+import { keepHosts } from './leases/lease-hosts.ts'
+import { LeaseMarket } from './leases/lease-market.ts'
+import type { PublicPlace } from './leases/lease-views.ts'
 import { createReceiptDesk } from './receipt-desk.ts'
 import { createWaitingRoom } from './waiting-room.ts'
 import { createWatch } from './watch.ts'
 
 type CoreParts = {
   identity: Identity
+  /** Where tenants reach what runs. */
+  place: () => PublicPlace
   store: Store
   metrics: GatewayMetrics
   logger: Logger
@@ -32,7 +40,7 @@ type CoreParts = {
 /** Everything between the two sockets: who may, who can, what it costs. */
 export function createCore(
   config: GatewayConfig,
-  { identity, store, metrics, logger, secret }: CoreParts,
+  { identity, store, metrics, logger, secret, place }: CoreParts,
 ) {
   const now = Date.now
   const table = new ReplicaTable()
@@ -46,6 +54,20 @@ export function createCore(
     logger,
     look: () => room.look(),
     receipts: (link, batch) => desk.take(link, batch),
+    leases: {
+      linked: (link) => book.linked(link),
+      offerChanged: (link) => book.offerChanged(link),
+      unlinked: (link, reason) => book.unlinked(link, reason),
+      report: (link, report) => book.report(link, report),
+    },
+  })
+  const market = new LeaseMarket({ tierOf: network.tierOf, now })
+  const hosts = new IngressTable()
+  const bookParts = { store, market, gateway: identity.id, now, logger, linkOf: network.linkOfNode }
+  const book = new LeaseBook({
+    ...bookParts,
+    hosts: keepHosts({ table: hosts, domain: config.leaseDomain, linkOf: network.linkOfNode }),
+    nodes: () => network.nodes().map(({ link }) => link),
   })
   const meter = createMeter({
     store,
@@ -113,6 +135,9 @@ export function createCore(
     network,
     dispatcher,
     metrics,
+    hosts,
+    book,
+    leases: serveDeployments({ ...bookParts, book, place }),
     /** Waits for the receipts of answers that are over: half a second covers a node's signing and a slow link. */
     async receiptsIn() {
       for (let round = 0; round < 20 && desk.expected > 0; round++) await pause(25)
@@ -123,6 +148,7 @@ export function createCore(
       room.close()
       network.close()
       desk.close()
+      await book.close()
       await meter.close()
     },
   }

@@ -21,6 +21,8 @@ import type { GatewayConfig } from './config.ts'
 import { createControlApi } from './control-api.ts'
 import type { ControlParts, ReadyPart } from './control/control-parts.ts'
 import { createCore } from './core.ts'
+import { createIngress } from './ingress/ingress.ts'
+import type { PublicPlace } from './leases/lease-views.ts'
 import { createInference, type InferenceParts } from './inference.ts'
 import { createLeaseTunnels } from './lease-tunnels.ts'
 import { readListPrices } from './list-prices.ts'
@@ -60,14 +62,17 @@ export async function startGateway(
   const identity = loadIdentity('gw', join(config.home, 'gateway.key'))
   const store = await createPostgresStore({ url: config.databaseUrl, logger })
   const metrics = createGatewayMetrics()
+  let listening = config.port
   const core = createCore(config, {
     identity,
     store,
     metrics,
     logger,
     secret: loadSecret(join(config.home, 'gateway.secret')),
+    place: () => publicPlace(config, listening),
   })
   await core.keyring.start()
+  await core.book.claim()
   core.dispatcher.meter.recover()
 
   let accepting = true
@@ -95,7 +100,7 @@ export async function startGateway(
     },
     keyring: core.keyring,
     network: core.network,
-    leases: null,
+    leases: core.leases,
     settled: (id) => core.dispatcher.desk.quiet(id, RECEIPT_WAIT_MS),
     metrics,
     ready: () => readiness(store, accepting),
@@ -112,9 +117,15 @@ export async function startGateway(
     errorHandler: () => controlApi.unreadable(),
   })
 
+  const ingress = createIngress({ table: core.hosts, domains: [config.leaseDomain] })
+
   const server = createHttpServer({
-    onRequest: (request, response) => route(request, response),
+    onRequest(request, response) {
+      if (ingress.takes(request)) ingress.request(request, response)
+      else route(request, response)
+    },
     onUpgrade(request, socket, head) {
+      if (ingress.takes(request)) return ingress.upgrade(request, socket, head)
       if (!wantsWebSocket(request)) return false
       if (!NODE_PATHS.has(pathOf(request))) return tunnels.upgrade(request, socket, head)
       if (accepting) links.upgrade(request, socket, head)
@@ -145,6 +156,7 @@ export async function startGateway(
   }
 
   const port = await server.listen({ host: config.host, port: config.port })
+  listening = port
   logger.info('gateway listens', { gateway: identity.id, port })
   return {
     url: `http://${config.host.includes(':') ? `[${config.host}]` : config.host}:${port}`,
@@ -153,6 +165,7 @@ export async function startGateway(
       accepting = false
       controlApi.close()
       tunnels.close()
+      ingress.close()
       // Nodes stay linked until the answers and their receipts are through.
       await server.close(CLOSE_DEADLINE_MS)
       await core.receiptsIn()
@@ -161,6 +174,13 @@ export async function startGateway(
       await store.close()
     },
   }
+}
+
+function publicPlace({ publicUrl, leaseDomain: domain }: GatewayConfig, port: number): PublicPlace {
+  if (publicUrl === null) return { domain, port, https: false }
+  const url = new URL(publicUrl)
+  const https = url.protocol === 'https:'
+  return { domain, https, port: Number(url.port) || (https ? 443 : 80) }
 }
 
 /** Ready when requests would be served: the database answers, and no shutdown has begun. */

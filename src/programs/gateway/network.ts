@@ -7,6 +7,8 @@ import type { Millis } from '../../core/base/time.ts'
 import type { ReceiptBatch } from '../../core/protocol/receipt.ts'
 import { replicaFrom, type Replica } from '../../core/routing/replica.ts'
 import type { ReplicaTable } from '../../core/routing/replica-table.ts'
+import type { LeaseReport } from '../../core/protocol/lease-control.ts'
+import type { Tier } from '../../core/protocol/tier.ts'
 import type { LinkEvents, NodeLink } from '../../io/link/node-link.ts'
 import type { NodeRecord, Store } from '../../io/store/store.ts'
 import type { Logger } from '../../io/telemetry/logger.ts'
@@ -17,6 +19,7 @@ export type Network = {
   nodes(): readonly LinkedNode[]
   readonly linkOf: (replica: Replica) => NodeLink | undefined
   readonly linkOfNode: (node: string) => NodeLink | undefined
+  readonly tierOf: (node: string) => Tier
   /** An operator changed what is known of a node. */
   changed(record: NodeRecord): void
   close(): void
@@ -30,6 +33,13 @@ type Parts = {
   /** Somebody who waits may be served now. */
   look(): void
   readonly receipts: (link: NodeLink, batch: ReceiptBatch) => void
+  /** Who looks after leases hears of nodes that come and go. */
+  readonly leases: {
+    linked(link: NodeLink): void
+    offerChanged(link: NodeLink): void
+    unlinked(link: NodeLink, reason: string): void
+    report(link: NodeLink, report: LeaseReport): void
+  }
 }
 
 /** How often the store is told that a node is still there. */
@@ -118,27 +128,35 @@ export function createNetwork(parts: Parts): Network {
         })
         offer(link)
         note(link)
+        parts.leases.linked(link)
       },
-      offerChanged: offer,
+      offerChanged(link) {
+        offer(link)
+        parts.leases.offerChanged(link)
+      },
       heartbeat(link) {
         if (link.heartbeat) table.heartbeat(link.link, link.heartbeat)
         parts.look()
       },
-      draining: (link) => table.drain(link.link),
+      draining(link) {
+        table.drain(link.link)
+        parts.leases.offerChanged(link)
+      },
       receipts: parts.receipts,
-      leaseReport: (link, report) =>
-        logger.debug('lease report', { node: link.node, kind: report.kind }),
+      leaseReport: (link, report) => parts.leases.report(link, report),
       unlinked(link, reason) {
         logger.info('node unlinked', { node: link.node, link: link.link, reason })
         byLink.delete(link.link)
         if (byNode.get(link.node) === link) byNode.delete(link.node)
         table.removeLink(link.link, link.draining ? null : { reason, now: now() })
         note(link)
+        parts.leases.unlinked(link, reason)
       },
     },
     nodes: () => [...byLink.values()].map(describe),
     linkOf: (replica) => byLink.get(replica.link),
     linkOfNode: (node) => byNode.get(node),
+    tierOf: (node) => records.get(node)?.tier ?? 'community',
     changed: remember,
     close: () => clearInterval(timer),
   }

@@ -130,7 +130,7 @@ export class LeaseMarket {
       providerName: offer?.providerName ?? null,
       region: offer?.region ?? null,
       tier: this.#tierOf(node),
-      rate: bid.rate,
+      rate: bid.total,
       gpu: gpu ? gpuName(gpu) : null,
       cached: bid.cached,
       noticeS: offer?.leases?.capacity.noticeS ?? 0,
