@@ -6,9 +6,8 @@ import {
   type IncomingHttpHeaders,
   type RequestListener,
   type RequestOptions,
-  type Server,
 } from 'node:http'
-import { connect, type AddressInfo, type Socket } from 'node:net'
+import { connect, type AddressInfo, type Server, type Socket } from 'node:net'
 import { pipeline } from 'node:stream'
 import { text } from 'node:stream/consumers'
 import type { TestContext } from 'node:test'
@@ -21,6 +20,11 @@ import { IngressTable, type IngressTarget } from './ingress-table.ts'
 
 /** The host name that leads to the service. */
 export const HOST = 'web.lease1.localhost'
+
+type VisitOptions = Omit<RequestOptions, 'headers'> & {
+  readonly headers?: Readonly<Record<string, string | number>>
+  readonly body?: string | Uint8Array
+}
 
 export type Visited = {
   readonly status: number
@@ -38,13 +42,12 @@ export type IngressSetup = {
   readonly port: number
   /** Tunnels that the node was asked for, by replica. */
   readonly tunnels: number[]
-  readonly visit: (
-    options?: RequestOptions & { readonly body?: string | Uint8Array },
-  ) => Promise<Visited>
+  readonly visit: (options?: VisitOptions) => Promise<Visited>
   /** A connection for bytes by hand. */
   readonly dial: () => Socket
 }
 
+/** A listener for HTTP, or a server of anything. */
 type Service = RequestListener | Server
 
 /** Each service is one copy of `web`. */
@@ -118,16 +121,21 @@ const HTTP: HttpOptions = {
 
 async function serve(t: TestContext, service: Service): Promise<number> {
   const server = typeof service === 'function' ? createServer(service) : service
+  const sockets = new Set<Socket>()
+  server.on('connection', (socket: Socket) => {
+    sockets.add(socket)
+    socket.once('close', () => sockets.delete(socket))
+  })
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
   t.after(() => {
-    server.closeAllConnections()
+    for (const socket of sockets) socket.destroy()
     server.close()
   })
   return portOf(server)
 }
 
-export function portOf(server: Server): number {
+function portOf(server: Server): number {
   const address: AddressInfo | string | null = server.address()
   if (address === null || typeof address === 'string') throw new Error('no TCP port')
   return address.port
@@ -157,14 +165,14 @@ function bridge(request: IncomingTunnel, ports: readonly number[]): void {
 
 async function visit(
   port: number,
-  { body, headers, ...options }: RequestOptions & { readonly body?: string | Uint8Array } = {},
+  { body, headers, ...options }: VisitOptions = {},
 ): Promise<Visited> {
   const request = ask({
     host: '127.0.0.1',
     port,
     agent: false,
     ...options,
-    headers: { host: HOST, ...(Array.isArray(headers) ? {} : headers) },
+    headers: { host: HOST, ...headers },
   })
   request.end(body)
   return new Promise((resolve, reject) => {

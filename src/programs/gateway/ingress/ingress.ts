@@ -10,7 +10,7 @@ import { notRunning, refuseVisitor, unknownHost } from './ingress-answer.ts'
 import { plainHost, type IngressTable, type IngressTarget } from './ingress-table.ts'
 import { ProxiedRequest } from './proxied-request.ts'
 import { answerOn, proxyUpgrade } from './proxied-upgrade.ts'
-import { aimOf, framingOf } from './request-shape.ts'
+import { aimOf, framingOf, type BodyFraming } from './request-shape.ts'
 import { ServicePool } from './service-pool.ts'
 
 export type IngressOptions = {
@@ -31,17 +31,26 @@ export type Ingress = {
   close(): void
 }
 
+type Found = {
+  readonly target: IngressTarget
+  readonly path: string
+  readonly framing: BodyFraming
+}
+
 export function createIngress(options: IngressOptions): Ingress {
   const { table, domains = ['localhost'], behindProxy = false } = options
   const suffixes = domains.map((domain) => `.${plainHost(domain)}`)
   const pool = new ServicePool()
 
-  function lookUp(request: IncomingMessage): { target: IngressTarget; path: string } | Refusal {
+  function lookUp(request: IncomingMessage): Found | Refusal {
+    const framing = framingOf(request)
+    if (isRefusal(framing)) return framing
     const aim = aimOf(request)
     if (isRefusal(aim)) return aim
     const entry = table.find(aim.host)
     if (entry === undefined) return unknownHost(aim.host)
-    return entry.state === 'running' ? { ...entry, path: aim.path } : notRunning(entry)
+    if (entry.state !== 'running') return notRunning(entry)
+    return { target: entry.target, path: aim.path, framing }
   }
 
   return {
@@ -50,30 +59,28 @@ export function createIngress(options: IngressOptions): Ingress {
       return suffixes.some((suffix) => host.endsWith(suffix)) || table.find(host) !== undefined
     },
     request(request, response) {
-      const framing = framingOf(request)
-      if (isRefusal(framing)) {
-        // Where its body ends is anyone's guess: nothing more is read from this connection.
-        response.shouldKeepAlive = false
-        return refuseVisitor(request, response, framing)
-      }
       const found = lookUp(request)
-      if (isRefusal(found)) return refuseVisitor(request, response, found)
-      new ProxiedRequest({ request, response, framing, behindProxy, ...found }, pool).start()
+      if (!isRefusal(found)) {
+        new ProxiedRequest({ request, response, behindProxy, ...found }, pool).start()
+        return
+      }
+      // Where it ends, or whom it means, is anyone's guess: nothing more is read from such a connection.
+      if (found.code === 'invalid_value') response.shouldKeepAlive = false
+      refuseVisitor(request, response, found)
     },
     upgrade(request, socket, head) {
       if (request.headers.upgrade?.toLowerCase() !== 'websocket' || !(socket instanceof Socket))
         return false
       socket.on('error', () => socket.destroy())
-      const framing = framingOf(request)
-      const found = isRefusal(framing) ? framing : lookUp(request)
-      if (isRefusal(found)) refuseVisitor(request, answerOn({ request, socket }), found)
-      else if (!isRefusal(framing) && framing.kind !== 'none')
-        refuseVisitor(request, answerOn({ request, socket }), UPGRADE_WITH_BODY)
-      else void proxyUpgrade({ request, socket, head, behindProxy, ...found }, pool)
+      const found = lookUp(request)
+      const refusal = isRefusal(found) ? found : found.framing.kind === 'none' ? null : WITH_BODY
+      if (refusal !== null) refuseVisitor(request, answerOn({ request, socket }), refusal)
+      else if (!isRefusal(found))
+        void proxyUpgrade({ request, socket, head, behindProxy, ...found }, pool)
       return true
     },
     close: () => pool.close(),
   }
 }
 
-const UPGRADE_WITH_BODY = refuse('invalid_value', 'A wish to upgrade has no body. Send none.')
+const WITH_BODY = refuse('invalid_value', 'A wish to upgrade has no body. Send none.')

@@ -97,6 +97,11 @@ export class ProxiedRequest {
     // What a try that was given up still says is no one's.
     out.once('socket', () => this.#out === out && this.#sendBody(out))
     out.once('response', (answer) => this.#out === out && this.#answered(out, answer))
+    // Nobody asked for one, and without a listener node:http would say nothing at all.
+    out.once('upgrade', (_answer, tunnel) => {
+      tunnel.destroy()
+      if (this.#out === out) this.#failed('error', refusalOf(null))
+    })
     out.on('error', (error) => this.#out === out && this.#broke(agent, out, error))
   }
 
@@ -172,8 +177,7 @@ export class ProxiedRequest {
       return
     }
     // The service hung up on a kept connection just as it was used again: that says nothing about it.
-    const stale = out.reusedSocket && 'code' in error && error.code === 'ECONNRESET'
-    if (stale && this.#mayRepeat()) this.#try(agent)
+    if (out.reusedSocket && this.#mayRepeat()) this.#try(agent)
     else this.#failed('error', refusalOf(error))
   }
 

@@ -1,5 +1,5 @@
 /** Keeps the tunnels to one port of one copy of a service, and gives them to one request after another. */
-import { Agent, type ClientRequestArgs } from 'node:http'
+import { Agent, type ClientRequest, type ClientRequestArgs } from 'node:http'
 import { Duplex } from 'node:stream'
 import { Fault } from '../../../core/base/refusal.ts'
 import type { TunnelPurpose } from '../../../core/protocol/tunnel.ts'
@@ -70,7 +70,8 @@ export class TunnelAgent extends Agent {
     return true
   }
 
-  override reuseSocket(stream: Duplex): void {
+  override reuseSocket(stream: Duplex, request: ClientRequest): void {
+    request.reusedSocket = true
     this.#wake.get(stream)?.()
   }
 
