@@ -26,7 +26,8 @@ export function readMapping(report: Report, tree: Tree, shape: Shape): Mapping |
   if (!mapping) return null
   for (const [key, { place }] of mapping.entries) {
     if (shape.known.includes(key)) continue
-    const hint = shape.hints?.[key] ?? (shape.strict === true ? null : 'it is ignored')
+    const known = shape.hints && Object.hasOwn(shape.hints, key) ? shape.hints[key] : undefined
+    const hint = known ?? (shape.strict === true ? null : 'it is ignored')
     const words = {
       message: `there is no key '${short(key)}' here${hint === null ? '' : `: ${hint}`}`,
       allowed: shape.known.join(', '),

@@ -1,20 +1,20 @@
 /** Amounts of CPU and of bytes as SDL files write them. Pure text to numbers; what to say about it is the reader's. */
 
 /** Akash's Go parser knows these, in just this spelling. */
-const UNITS: Readonly<Record<string, number>> = {
-  k: 1e3,
-  Ki: 2 ** 10,
-  M: 1e6,
-  Mi: 2 ** 20,
-  G: 1e9,
-  Gi: 2 ** 30,
-  T: 1e12,
-  Ti: 2 ** 40,
-  P: 1e15,
-  Pi: 2 ** 50,
-  E: 1e18,
-  Ei: 2 ** 60,
-}
+const UNITS: ReadonlyMap<string, number> = new Map([
+  ['k', 1e3],
+  ['Ki', 2 ** 10],
+  ['M', 1e6],
+  ['Mi', 2 ** 20],
+  ['G', 1e9],
+  ['Gi', 2 ** 30],
+  ['T', 1e12],
+  ['Ti', 2 ** 40],
+  ['P', 1e15],
+  ['Pi', 2 ** 50],
+  ['E', 1e18],
+  ['Ei', 2 ** 60],
+])
 
 export type Quantity = {
   readonly value: number
@@ -33,13 +33,13 @@ export function readBytes(text: string): Quantity | null {
   const number = numberOf(match?.[1] ?? '')
   if (number === null) return null
   const suffix = match?.[2] ?? ''
-  const unit = suffix === '' ? 1 : UNITS[suffix]
+  const unit = suffix === '' ? 1 : UNITS.get(suffix)
   if (unit !== undefined) return exact(number * unit, null)
   const loose = /^([kmgtpe])(i?)(b?)$/i.exec(suffix)
   if (!loose) return null
   const [, prefix = '', binary = ''] = loose
   const name = binary === '' ? prefix.toUpperCase().replace('K', 'k') : `${prefix.toUpperCase()}i`
-  return exact(number * (UNITS[name] ?? 1), `${match?.[1]}${name}`)
+  return exact(number * (UNITS.get(name) ?? 1), `${match?.[1]}${name}`)
 }
 
 const exact = (value: number, better: string | null): Quantity | null =>
@@ -72,7 +72,7 @@ export const cpuText = (milli: number): string => `${milli / 1000} CPU`
 /** Bytes as SDL writes them: the largest binary unit that keeps them whole. */
 export function sizeText(bytes: number): string {
   for (const unit of ['Ti', 'Gi', 'Mi', 'Ki']) {
-    const size = UNITS[unit] ?? 1
+    const size = UNITS.get(unit) ?? 1
     if (bytes >= size && bytes % size === 0) return `${bytes / size}${unit}`
   }
   return String(bytes)

@@ -31,6 +31,7 @@ services:
           devices: [{ driver: nvidia, count: 2, capabilities: [gpu] }]
   db:
     image: postgres:17
+    volumes: ["data:/var/lib"]
 volumes:
   data:
 `
@@ -80,6 +81,7 @@ describe('composeToSdl', () => {
       /'healthcheck'.*cannot be carried over/,
       /usually listens on/,
       /compose has no prices/,
+      /the volume data is shared with my_app/,
     ])
       assert.ok(
         notes.some(({ message }) => why.test(message)),

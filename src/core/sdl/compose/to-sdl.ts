@@ -58,12 +58,27 @@ function sdlOf(report: Report, tree: Tree, services: readonly ComposeService[]):
       [PLACEMENT]: { profile: name, count: service.copies },
     })),
   }
+  warnOfSharing(report, services)
   const { usdPerHour, usdPerHourWithGpu } = DEFAULTS
   report.warn(tree.place, {
     message: `compose has no prices: a copy may cost $${usdPerHour} an hour, with a GPU $${usdPerHourWithGpu}`,
     allowed: 'any other ceiling: it says only whose bids are too dear',
   })
   return stringify(file, YAML_STYLE)
+}
+
+function warnOfSharing(report: Report, services: readonly ComposeService[]): void {
+  const owners = new Map<string, string>()
+  for (const { name, place, mounts } of services) {
+    for (const volume of new Set(mounts.map((mount) => mount.volume))) {
+      const owner = volume === null ? undefined : owners.get(volume)
+      if (owner !== undefined)
+        report.warn(place, {
+          message: `the volume ${volume} is shared with ${owner}: each service gets one of its own`,
+        })
+      else if (volume !== null) owners.set(volume, name)
+    }
+  }
 }
 
 /** Names become host names: `my_app` is written my-app, and what names it in a variable must follow. */
