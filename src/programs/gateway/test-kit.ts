@@ -8,6 +8,7 @@ import {
   type Api,
   type InferenceRequest,
 } from '../../core/protocol/inference-request.ts'
+import type { LeaseCommand } from '../../core/protocol/lease-control.ts'
 import type { AttemptEnd, AttemptHeader, Heartbeat } from '../../core/protocol/link.ts'
 import type { Offer } from '../../core/protocol/offer.ts'
 import { encodeTokenChunks, type TokenChunk } from '../../core/protocol/token-chunk.ts'
@@ -140,7 +141,7 @@ export class FakeLink implements NodeLink {
   readonly offer: Offer
   readonly signedOffer = { offer: '', signature: '' }
   heartbeat: Heartbeat | null = null
-  readonly lastHeardAt = 0
+  lastHeardAt = 0
   draining = false
   readonly #sent: FakeStream[]
   readonly acknowledged: string[] = []
@@ -185,7 +186,7 @@ export class FakeLink implements NodeLink {
   openTunnel(): Promise<never> {
     return Promise.reject(new Error('a fake link has no tunnels'))
   }
-  lease(): void {
+  lease(_command: LeaseCommand): void {
     throw new Error('a fake link runs no containers')
   }
   acknowledge(receipts: readonly string[]): void {

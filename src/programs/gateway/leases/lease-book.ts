@@ -122,6 +122,11 @@ export class LeaseBook {
     this.active.get(report.lease)?.report(link, report)
   }
 
+  /** Bills what is due now; it does so by itself every few seconds. */
+  bill(): Promise<void> {
+    return this.#meter.bill()
+  }
+
   /** Bills what is due and lets go; leases run on, and are found again. */
   async close(): Promise<void> {
     clearInterval(this.#claims)

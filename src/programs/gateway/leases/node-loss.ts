@@ -45,20 +45,22 @@ export function watchForLoss(parts: {
 
   function look(): void {
     const at = now()
-    const mass = isMass(at)
-    for (const [node, { since, until, lastHeardAt, why }] of missing) {
+    for (const [node, { until, lastHeardAt, why }] of missing) {
       if (linkOf(node)) missing.delete(node)
-      else if (at >= (mass ? Math.max(until, since + MASS_WAIT_MS) : until)) {
+      else if (at >= until) {
         missing.delete(node)
         lost(node, lastHeardAt, why)
       }
     }
   }
 
-  function isMass(at: Millis): boolean {
-    let fresh = 0
-    for (const { since } of missing.values()) if (at - since <= MASS_WINDOW_MS) fresh += 1
-    return fresh >= MASS_LEAST && fresh > MASS_SHARE * (nodes().length + missing.size)
+  /** Those that vanished with the last one; many of them get more time. */
+  function doubtOurselves(at: Millis): void {
+    const fresh = [...missing].filter(([, { since }]) => at - since <= MASS_WINDOW_MS)
+    const all = nodes().length + missing.size
+    if (fresh.length < MASS_LEAST || fresh.length <= MASS_SHARE * all) return
+    for (const [node, one] of fresh)
+      missing.set(node, { ...one, until: Math.max(one.until, one.since + MASS_WAIT_MS) })
   }
 
   return {
@@ -67,6 +69,7 @@ export function watchForLoss(parts: {
       if (linkOf(node)) return // it is linked anew already
       const at = now()
       missing.set(node, { since: at, lastHeardAt, why, until: Math.max(at, lastHeardAt + BACK_MS) })
+      doubtOurselves(at)
     },
     expect(node) {
       const at = now()

@@ -1,0 +1,115 @@
+/** For tests: a node that takes leases and says that they run, without running anything. */
+import type { Capacity } from '../../../core/protocol/capacity.ts'
+import {
+  LEASE_DOMAIN,
+  type LeaseCommand,
+  type LeaseReport,
+} from '../../../core/protocol/lease-control.ts'
+import type { Offer } from '../../../core/protocol/offer.ts'
+import type { PriceSheet } from '../../../core/protocol/price-sheet.ts'
+import { ephemeralIdentity, type Identity } from '../../../io/keys/identity.ts'
+import { FakeLink } from '../test-kit.ts'
+import type { LeaseBook } from './lease-book.ts'
+
+/** One cent an hour for a CPU, nothing for the rest. */
+const SHEET: PriceSheet = {
+  per: 'hour',
+  cpuThread: '0.01',
+  memoryGiB: '0',
+  storageGiB: { ephemeral: '0', default: '0' },
+  gpu: {},
+  port: '0',
+  ip: '0',
+}
+
+const CAPACITY: Capacity = {
+  runtime: 'fake/1',
+  isolation: 'container',
+  cpuArch: 'amd64',
+  cpuMilli: 4_000,
+  memoryBytes: 8 * 2 ** 30,
+  ephemeralBytes: 100 * 2 ** 30,
+  persistent: [{ class: 'default', bytes: 100 * 2 ** 30 }],
+  gpus: [],
+  ips: 0,
+  attributes: {},
+  tier: 'community',
+  region: null,
+  egress: { mbitPerSecond: 1000, gibPerMonth: null },
+  cachedImages: [],
+  noticeS: 0,
+}
+
+export class FakeLeasingNode extends FakeLink {
+  readonly identity: Identity
+
+  /** What it was told, in order. */
+  readonly told: LeaseCommand[] = []
+  /** Lease → epoch that it believes to run. */
+  readonly running = new Map<string, number>()
+  /** What it says to an `ask`; null: nothing at all. */
+  answer: 'accept' | 'refuse' | null = 'accept'
+  /** Whether images can be pulled. */
+  starts = true
+  book: LeaseBook | null = null
+  readonly #now: () => number
+
+  constructor(now: () => number, more: { cpuPrice?: string; capacity?: Partial<Capacity> } = {}) {
+    const identity = ephemeralIdentity('node')
+    super({ node: identity.id, nodeKey: identity.publicKey })
+    this.identity = identity
+    this.#now = now
+    const prices = { ...SHEET, cpuThread: more.cpuPrice ?? SHEET.cpuThread }
+    const leases: Offer['leases'] = { capacity: { ...CAPACITY, ...more.capacity }, prices }
+    Object.assign(this.offer, { leases })
+  }
+
+  /** It is heard now. */
+  beat(): void {
+    this.lastHeardAt = this.#now()
+  }
+
+  say(report: LeaseReport): void {
+    this.beat()
+    this.book?.report(this, report)
+  }
+
+  override lease(command: LeaseCommand): void {
+    this.told.push(command)
+    queueMicrotask(() => this.#obey(command))
+  }
+
+  #obey(command: LeaseCommand): void {
+    if (command.kind === 'keep') {
+      for (const [lease, epoch] of this.running)
+        if (!command.leases.some((one) => one.lease === lease && one.epoch === epoch))
+          this.running.delete(lease)
+      return
+    }
+    const { lease, epoch } = command
+    switch (command.kind) {
+      case 'ask': {
+        if (this.answer === 'refuse')
+          this.say({ kind: 'refused', lease, epoch, code: 'full', message: 'no room' })
+        const signature = this.identity.sign(LEASE_DOMAIN, command.terms)
+        if (this.answer === 'accept') this.say({ kind: 'accepted', lease, epoch, signature })
+        return
+      }
+      case 'run':
+        this.running.set(lease, epoch)
+        this.say({
+          kind: 'status',
+          lease,
+          epoch,
+          phase: this.starts ? 'running' : 'failed',
+          message: this.starts ? 'all services run' : 'the image does not exist',
+          replicas: [],
+        })
+        return
+      case 'stop':
+        if (this.running.get(lease) !== epoch) return
+        this.running.delete(lease)
+        this.say({ kind: 'stopped', lease, epoch, reason: command.reason })
+    }
+  }
+}

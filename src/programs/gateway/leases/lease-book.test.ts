@@ -1,0 +1,400 @@
+import assert from 'node:assert/strict'
+import { describe, it, type TestContext } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { Fault, isRefusal, type Refusal } from '../../../core/base/refusal.ts'
+import { nodeLedger, tenantLedger, type Store } from '../../../io/store/store.ts'
+import { testStore, testTenant } from '../../../io/store/testing.ts'
+import { silentLogger } from '../../../io/telemetry/logger.ts'
+import { IngressTable } from '../ingress/ingress-table.ts'
+import { serveDeployments } from './deployments.ts'
+import { FakeLeasingNode } from './fake-leasing-node.ts'
+import { LeaseBook } from './lease-book.ts'
+import { keepHosts } from './lease-hosts.ts'
+import { LeaseMarket } from './lease-market.ts'
+import type { DeploymentView, LeaseView } from './lease-service.ts'
+
+const timeout = 30_000
+
+describe('a deployment', () => {
+  it(
+    'runs at the cheapest node, under a name, and is billed while its node is heard',
+    { timeout },
+    async (t) => {
+      const net = await setup(t)
+      const [dear, cheap] = [net.node({ cpuPrice: '0.02' }), net.node({ cpuPrice: '0.01' })]
+      const made = await net.deploy()
+      const lease = await net.until(made.id, 'running')
+      assert.deepEqual([lease.node, lease.epoch], [cheap.node, 1])
+      assert.equal(
+        dear.told.some(({ kind }) => kind === 'ask'),
+        false,
+      )
+      const [url = ''] = lease.services[0]?.urls ?? []
+      assert.equal(net.hosts.find(new URL(url).hostname)?.state, 'running')
+      net.pass(3_600_000)
+      cheap.lastHeardAt = net.now() - 1_800_000
+      await net.bill()
+      // Half a CPU at a cent an hour, until it was last heard; a rate is rounded down by less than 1e-18 $/s.
+      assert.equal((await net.lease(made.id)).spentNanoUsd, 2_499_999n)
+      assert.equal((await net.store.balance(nodeLedger(cheap.node))).balanceNanoUsd, 2_499_999n)
+    },
+  )
+
+  it('is closed, billed to the end, and its money comes back', { timeout }, async (t) => {
+    const net = await setup(t)
+    const node = net.node()
+    const made = await net.deploy()
+    await net.until(made.id, 'running')
+    net.pass(60_000)
+    node.beat()
+    const closed = view(await net.service.close(net.account, made.id))
+    assert.equal(closed.leases[0]?.state, 'closed')
+    assert.equal(node.running.size, 0)
+    const { heldNanoUsd, balanceNanoUsd } = await net.store.balance(tenantLedger(net.account))
+    assert.deepEqual([heldNanoUsd, balanceNanoUsd], [0n, net.credit - 83_333n])
+    await net.untilTrue(
+      async () => view(await net.service.deployment(net.account, made.id)).closedAt !== null,
+    )
+  })
+
+  it('goes to the next node when one refuses, and waits when all do', { timeout }, async (t) => {
+    const net = await setup(t)
+    const first = net.node({ cpuPrice: '0.005' })
+    first.answer = 'refuse'
+    const made = await net.deploy()
+    await net.untilEvent(made.id, 'lease.waiting')
+    const second = net.node()
+    const lease = await net.until(made.id, 'running')
+    assert.equal(lease.node, second.node)
+    assert.ok(lease.epoch > 1, 'each node that is asked has an epoch of its own')
+  })
+
+  it(
+    'is refused with reasons where nobody can run it, and nothing is held',
+    { timeout },
+    async (t) => {
+      const net = await setup(t)
+      const refusal = await net.service.deploy(net.account, 'key_none', wish())
+      assert.ok(isRefusal(refusal) && refusal.code === 'no_matching_node', JSON.stringify(refusal))
+      const broken = await net.service.deploy(net.account, 'key_none', {
+        ...wish(),
+        sdl: 'services: 7',
+      })
+      assert.ok(isRefusal(broken) && broken.code === 'invalid_sdl')
+      assert.equal((await net.store.balance(tenantLedger(net.account))).heldNanoUsd, 0n)
+    },
+  )
+
+  it('is refused when an hour of it is not there', { timeout }, async (t) => {
+    const net = await setup(t, 1_000_000n)
+    net.node()
+    const refusal = await net.service.deploy(net.account, 'key_none', wish())
+    assert.ok(isRefusal(refusal) && refusal.code === 'insufficient_balance')
+    assert.equal((await net.store.balance(tenantLedger(net.account))).heldNanoUsd, 0n)
+  })
+
+  it(
+    'ends on a node that cannot start it, and after three such nodes for good',
+    { timeout },
+    async (t) => {
+      const net = await setup(t)
+      for (const node of [net.node(), net.node(), net.node(), net.node()]) node.starts = false
+      const made = await net.deploy()
+      const lease = await net.until(made.id, 'closed')
+      assert.match(lease.message, /3 nodes: the image does not exist/)
+      assert.equal(lease.spentNanoUsd, 0n)
+    },
+  )
+
+  it('takes the bid that the tenant names', { timeout }, async (t) => {
+    const net = await setup(t)
+    const [cheap, dear] = [net.node(), net.node({ cpuPrice: '0.03' })]
+    const made = view(
+      await net.service.deploy(net.account, 'key_none', { ...wish(), rule: 'manual' }),
+    )
+    const bids = await net.service.bids(net.account, made.id)
+    assert.ok(!isRefusal(bids))
+    assert.deepEqual(
+      bids.groups[0]?.bids.map(({ node }) => node),
+      [cheap.node, dear.node],
+    )
+    const lease = made.leases[0]?.id ?? ''
+    assert.ok(!isRefusal(await net.service.accept(net.account, made.id, lease, dear.node)))
+    assert.equal((await net.until(made.id, 'running')).node, dear.node)
+  })
+
+  it(
+    'is updated in place, and moves when its node has no room for the new terms',
+    { timeout },
+    async (t) => {
+      const net = await setup(t)
+      const small = net.node({ capacity: { cpuMilli: 1_000 } })
+      const made = await net.deploy()
+      await net.until(made.id, 'running')
+      view(await net.service.update(net.account, made.id, sdl({ image: 'other' })))
+      assert.equal(net.runs(small).at(-1)?.manifest.services[0]?.image, 'other')
+      const big = net.node()
+      const grown = view(await net.service.update(net.account, made.id, sdl({ cpu: '3' })))
+      assert.equal(grown.leases[0]?.node, big.node)
+      await net.untilTrue(async () => small.running.size === 0)
+      const refusal = await net.service.update(net.account, made.id, sdl({ cpu: '64' }))
+      assert.ok(isRefusal(refusal) && refusal.code === 'no_matching_node')
+      assert.equal((await net.until(made.id, 'running')).node, big.node)
+    },
+  )
+})
+
+describe('a node that vanishes', () => {
+  it(
+    'earns until it was last heard, and the lease goes on elsewhere under its name',
+    { timeout },
+    async (t) => {
+      const net = await setup(t)
+      const first = net.node({ cpuPrice: '0.005' })
+      const made = await net.deploy()
+      const before = await net.until(made.id, 'running')
+      const second = net.node()
+      net.pass(3_600_000)
+      first.beat()
+      net.pass(30_000)
+      net.lose(first)
+      await net.untilTrue(async () => (await net.lease(made.id)).node === second.node)
+      const after = await net.until(made.id, 'running')
+      assert.ok(after.epoch > before.epoch)
+      assert.deepEqual(after.services[0]?.urls, before.services[0]?.urls)
+      assert.equal((await net.store.balance(nodeLedger(first.node))).balanceNanoUsd, 2_499_999n)
+      // It wakes, and hears that its lease is another's.
+      net.link(first)
+      await net.untilTrue(async () => first.running.size === 0)
+      first.say({
+        kind: 'status',
+        lease: after.id,
+        epoch: before.epoch,
+        phase: 'running',
+        message: '',
+        replicas: [],
+      })
+      assert.equal(first.told.at(-1)?.kind, 'stop')
+      assert.equal((await net.lease(made.id)).node, second.node)
+    },
+  )
+
+  it('keeps the lease when it is back in a moment', { timeout }, async (t) => {
+    const net = await setup(t)
+    const node = net.node()
+    const made = await net.deploy()
+    const before = await net.until(made.id, 'running')
+    net.lose(node, false)
+    net.link(node)
+    net.pass(20_000)
+    await sleep(700)
+    const { epoch, state } = await net.lease(made.id)
+    assert.deepEqual([epoch, state], [before.epoch, 'running'])
+  })
+
+  it('is not believed to be one of many that vanish at once', { timeout }, async (t) => {
+    const net = await setup(t)
+    const nodes = [1, 2, 3, 4].map(() => net.node())
+    const made = await net.deploy()
+    const before = await net.until(made.id, 'running')
+    for (const node of nodes) net.lose(node, false)
+    net.pass(20_000)
+    await sleep(1_200)
+    assert.equal((await net.lease(made.id)).node, before.node)
+    for (const node of nodes) net.link(node)
+    assert.equal((await net.lease(made.id)).epoch, before.epoch)
+  })
+})
+
+describe('the gateway', () => {
+  it('goes on with its leases after a restart, and closes none', { timeout }, async (t) => {
+    const net = await setup(t)
+    const node = net.node()
+    const made = await net.deploy()
+    const before = await net.until(made.id, 'running')
+    await net.restart()
+    net.link(node)
+    net.pass(60_000)
+    node.beat()
+    await net.bill()
+    const after = await net.lease(made.id)
+    assert.deepEqual([after.state, after.epoch, after.node], ['running', before.epoch, node.node])
+    assert.equal(after.spentNanoUsd, 83_333n)
+  })
+
+  it('decides when the store is back what it could not write down', { timeout }, async (t) => {
+    const net = await setup(t)
+    const node = net.node()
+    const made = await net.deploy()
+    await net.until(made.id, 'running')
+    const other = net.node()
+    net.storeAway(true)
+    net.lose(node)
+    await sleep(1_200)
+    assert.equal(
+      other.told.some(({ kind }) => kind === 'run'),
+      false,
+    )
+    net.storeAway(false)
+    await net.untilTrue(async () => (await net.lease(made.id)).node === other.node)
+  })
+
+  it(
+    'tells when money runs low, and ends what is not paid after a grace',
+    { timeout },
+    async (t) => {
+      const net = await setup(t, 5_500_000n)
+      const node = net.node()
+      const made = await net.deploy()
+      await net.until(made.id, 'running')
+      const hour = async (): Promise<void> => {
+        net.pass(3_600_000)
+        node.beat()
+        await net.bill()
+      }
+      await hour()
+      await net.untilEvent(made.id, 'money.low')
+      await hour()
+      await net.untilEvent(made.id, 'money.out')
+      await hour()
+      const lease = await net.until(made.id, 'closed')
+      assert.match(lease.message, /balance is used up/)
+      assert.equal((await net.store.balance(tenantLedger(net.account))).balanceNanoUsd, 0n)
+      const { sumNanoUsd, wrong } = await net.store.audit()
+      assert.deepEqual([sumNanoUsd, wrong], [0n, []])
+    },
+  )
+})
+
+const wish = () => ({ sdl: sdl(), name: null, rule: 'cheapest' as const })
+
+const sdl = ({ image = 'hello', cpu = '0.5' } = {}): string => `
+version: "2.0"
+services:
+  web:
+    image: ${image}
+    expose:
+      - port: 80
+        to:
+          - global: true
+profiles:
+  compute:
+    web:
+      resources: { cpu: { units: ${cpu} }, memory: { size: 512Mi }, storage: { size: 1Gi } }
+  placement:
+    here:
+      pricing:
+        web: { denom: usd/hour, amount: 1 }
+deployment:
+  web: { here: { profile: web, count: 1 } }
+`
+
+function view(answer: DeploymentView | Refusal): DeploymentView {
+  if (isRefusal(answer)) throw new Error(`${answer.code}: ${answer.message}`)
+  return answer
+}
+
+async function setup(t: TestContext, credit = 1_000_000_000n) {
+  const store = await testStore(t)
+  const account = await testTenant(store, credit)
+  const clock = { ms: 1_800_000_000_000 }
+  const now = () => clock.ms
+  const links = new Map<string, FakeLeasingNode>()
+  const market = new LeaseMarket({ tierOf: () => 'community', now })
+  const hosts = new IngressTable()
+  const away = { is: false }
+  const parts = {
+    store: whileThere(store, away),
+    market,
+    gateway: 'gw_test',
+    now,
+    logger: silentLogger,
+    linkOf: (node: string) => links.get(node),
+  }
+  const open = () => {
+    const book = new LeaseBook({
+      ...parts,
+      hosts: keepHosts({ table: hosts, domain: 'localhost', linkOf: parts.linkOf }),
+      nodes: () => [...links.values()],
+    })
+    const place = () => ({ domain: 'localhost', port: 8420, https: false })
+    return { book, service: serveDeployments({ ...parts, book, place }) }
+  }
+  let { book, service } = open()
+  t.after(() => book.close())
+  const net = {
+    store,
+    account,
+    credit,
+    hosts,
+    now,
+    get service() {
+      return service
+    },
+    pass: (ms: number) => void (clock.ms += ms),
+    bill: () => book.bill(),
+    storeAway: (is: boolean) => void (away.is = is),
+    node(more: ConstructorParameters<typeof FakeLeasingNode>[1] = {}) {
+      const node = new FakeLeasingNode(now, more)
+      net.link(node)
+      return node
+    },
+    link(node: FakeLeasingNode) {
+      links.set(node.node, node)
+      node.book = book
+      node.beat()
+      book.linked(node)
+    },
+    /** Its link is gone; `moment`: and the moment in which it could come back has passed. */
+    lose(node: FakeLeasingNode, moment = true) {
+      links.delete(node.node)
+      book.unlinked(node, 'the connection was reset')
+      if (moment) clock.ms += 10_000
+    },
+    async restart() {
+      await book.close()
+      for (const node of links.values()) market.remove(node.node)
+      links.clear()
+      ;({ book, service } = open())
+      await book.claim()
+    },
+    runs: (node: FakeLeasingNode) =>
+      node.told.flatMap((command) => (command.kind === 'run' ? [command] : [])),
+    deploy: async () => view(await service.deploy(account, 'key_none', wish())),
+    async lease(deployment: string): Promise<LeaseView> {
+      const [lease] = view(await service.deployment(account, deployment)).leases
+      if (!lease) throw new Error('no lease')
+      return lease
+    },
+    async untilTrue(isSo: () => Promise<boolean>) {
+      for (let tries = 0; tries < 400; tries++) {
+        if (await isSo()) return
+        await sleep(25)
+      }
+      assert.fail('it never came to be')
+    },
+    async until(deployment: string, state: LeaseView['state']): Promise<LeaseView> {
+      await net.untilTrue(async () => (await net.lease(deployment)).state === state)
+      return await net.lease(deployment)
+    },
+    untilEvent: (deployment: string, type: string) =>
+      net.untilTrue(async () => {
+        const events = await service.events(account, deployment, 0)
+        return !isRefusal(events) && events.some((event) => event.type === type)
+      }),
+  }
+  return net
+}
+
+/** The store, as long as it is not away. */
+const whileThere = (store: Store, away: { is: boolean }): Store =>
+  new Proxy(store, {
+    get(target, name) {
+      const value: unknown = Reflect.get(target, name)
+      if (typeof value !== 'function') return value
+      return (...args: unknown[]) =>
+        away.is
+          ? Promise.reject(new Fault('store_unavailable', 'away', { retryable: true }))
+          : Reflect.apply(value, target, args)
+    },
+  })
