@@ -1,20 +1,10 @@
 /**
- * Ed25519 identities: made on first run, kept as a PKCS#8 PEM file that only its owner can read.
+ * Ed25519 identities: made on first run, kept in a key file.
  * A node's or gateway's id is derived from its public key, so nobody can take another's name.
  */
-import {
-  createPrivateKey,
-  createPublicKey,
-  generateKeyPairSync,
-  hash as oneShotHash,
-  sign,
-  verify,
-  type KeyObject,
-} from 'node:crypto'
-import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
-import { dirname } from 'node:path'
+import { createPublicKey, hash as oneShotHash, sign, verify, type KeyObject } from 'node:crypto'
 import { base32 } from '../../core/base/id.ts'
-import { Fault } from '../../core/base/refusal.ts'
+import { loadPrivateKey, makePrivateKey } from './key-file.ts'
 
 export type Identity = {
   /** `node_…` or `gw_…`, from the public key. */
@@ -32,19 +22,12 @@ const SPKI_PREFIX = Buffer.from('302a300506032b6570032100', 'hex')
 
 /** Reads the identity at `path`, or makes one there with mode 0600. */
 export function loadIdentity(kind: IdentityKind, path: string): Identity {
-  const existing = readPem(path)
-  if (existing !== null) return identityOf(kind, parsePem(existing, path))
-  const { privateKey } = generateKeyPairSync('ed25519')
-  mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
-  const pem = privateKey.export({ type: 'pkcs8', format: 'pem' })
-  // 'wx': two processes that start together must not each think they made the key.
-  writeFileSync(path, pem, { mode: 0o600, flag: 'wx' })
-  return identityOf(kind, privateKey)
+  return identityOf(kind, loadPrivateKey('ed25519', path))
 }
 
 /** An identity that lives in memory only: tests, benchmarks and simulators. */
 export function ephemeralIdentity(kind: IdentityKind): Identity {
-  return identityOf(kind, generateKeyPairSync('ed25519').privateKey)
+  return identityOf(kind, makePrivateKey('ed25519'))
 }
 
 /** `node_` + 24 characters of the key's SHA-256. */
@@ -94,30 +77,5 @@ function identityOf(kind: IdentityKind, privateKey: KeyObject): Identity {
     publicKey,
     sign: (domain, text) =>
       sign(null, Buffer.from(domain + text), privateKey).toString('base64url'),
-  }
-}
-
-function readPem(path: string): string | null {
-  try {
-    const pem = readFileSync(path, 'utf8')
-    chmodSync(path, 0o600)
-    return pem
-  } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return null
-    throw new Fault('key_unreadable', `cannot read the key at ${path}`, { cause: error })
-  }
-}
-
-function parsePem(pem: string, path: string): KeyObject {
-  try {
-    const key = createPrivateKey(pem)
-    if (key.asymmetricKeyType !== 'ed25519') throw new Error(`it is ${key.asymmetricKeyType}`)
-    return key
-  } catch (error) {
-    throw new Fault(
-      'key_invalid',
-      `${path} does not hold an Ed25519 key; move it away to make a new one`,
-      { cause: error },
-    )
   }
 }
