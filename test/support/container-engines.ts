@@ -7,13 +7,15 @@ import assert from 'node:assert/strict'
 import { execFile, spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, mkdtempSync, readFileSync } from 'node:fs'
-import { mkdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { get } from 'node:http'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
+import type Docker from 'dockerode'
+import { openSocket } from '../../src/io/runtime/engine-socket.ts'
 import { restoreNetwork, saveNetwork } from './container-firewall.ts'
 
 const run = promisify(execFile)
@@ -104,7 +106,9 @@ export async function startEngine(name: EngineName): Promise<PrivateEngine> {
         await daemon.start(socket)
       },
       stop: async () => {
+        await removeAll(openSocket(socket))
         await daemon.stop()
+        await killUnder(folder)
         await unmountUnder(folder)
         await rm(folder, { recursive: true, force: true })
         await restoreNetwork(before)
@@ -127,24 +131,39 @@ async function commandOf(name: EngineName, folder: string, socket: string): Prom
   const at = (part: string) => join(folder, part)
   if (name === 'docker') {
     await writeFile(at('daemon.json'), '{}')
-    const args = [
-      ...['--config-file', at('daemon.json'), '--data-root', at('data'), '--exec-root', at('exec')],
-      ...['--pidfile', at('pid'), '--host', `unix://${socket}`, '--bridge', 'none'],
-    ]
+    const args = flags({
+      'config-file': at('daemon.json'),
+      'data-root': at('data'),
+      'exec-root': at('exec'),
+      pidfile: at('pid'),
+      host: `unix://${socket}`,
+      bridge: 'none',
+    })
     return { program: 'dockerd', args, env: process.env }
   }
   await writeFile(at('containers.conf'), podmanConfig())
+  await writeFile(at('registries.conf'), '[[registry]]\nlocation = "127.0.0.1"\ninsecure = true\n')
   await mkdir(at('networks'))
-  const args = [
-    ...['--root', at('data'), '--runroot', at('run'), '--network-config-dir', at('networks')],
-    ...['--tmpdir', at('tmp'), 'system', 'service', '--time=0', `unix://${socket}`],
-  ]
+  const folders = flags({
+    root: at('data'),
+    runroot: at('run'),
+    'network-config-dir': at('networks'),
+    tmpdir: at('tmp'),
+  })
+  const env = {
+    ...process.env,
+    CONTAINERS_CONF: at('containers.conf'),
+    CONTAINERS_REGISTRIES_CONF: at('registries.conf'),
+  }
   return {
     program: 'podman',
-    args,
-    env: { ...process.env, CONTAINERS_CONF: at('containers.conf') },
+    args: [...folders, 'system', 'service', '--time=0', `unix://${socket}`],
+    env,
   }
 }
+
+const flags = (values: Record<string, string>): string[] =>
+  Object.entries(values).flatMap(([flag, value]) => [`--${flag}`, value])
 
 /** Without limits of its own Podman asks for more than a machine with low hard limits gives, and starts nothing. */
 function podmanConfig(): string {
@@ -224,6 +243,26 @@ async function lock(): Promise<() => void> {
     } catch {
       await sleep(LOOK_MS)
     }
+  }
+}
+
+/** A daemon that ends leaves its containers running. */
+async function removeAll(docker: Docker): Promise<void> {
+  const containers = await docker.listContainers({ all: true })
+  await Promise.all(
+    containers.map(({ Id }) => docker.getContainer(Id).remove({ force: true, v: true })),
+  )
+  const networks = (await docker.listNetworks()).filter(({ Name }) => !BUILT_IN.has(Name))
+  await Promise.all(networks.map(({ Id }) => docker.getNetwork(Id).remove()))
+}
+
+const BUILT_IN = new Set(['bridge', 'host', 'none', 'podman'])
+
+/** Podman's monitors outlive each `exec` by five minutes. They are known by the folder on their command line. */
+async function killUnder(folder: string): Promise<void> {
+  for (const pid of (await readdir('/proc')).filter((name) => /^\d+$/.test(name))) {
+    const line = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')
+    if (line.includes(`${folder}/`)) process.kill(Number(pid), 'SIGKILL')
   }
 }
 

@@ -6,17 +6,24 @@ export type SavedNetwork = {
   /** By command: iptables or ip6tables. */
   readonly rules: Readonly<Record<string, string>>
   readonly forwarding: string
+  readonly mounted: boolean
 }
 
 const COMMANDS = ['iptables', 'ip6tables']
+/** Network namespaces with names: Podman and `ip netns` mount the folder over itself. */
+const NAMESPACES = '/run/netns'
 const FORWARDING = '/proc/sys/net/ipv4/ip_forward'
-/** Engines name their chains so. */
-const THEIRS = /DOCKER|NETAVARK/
+/** Engines name their chains so; and the interfaces of leases begin like this. */
+const THEIRS = /DOCKER|NETAVARK|BASELOAD|\bbl[0-9a-f]{12}\b/
 
 export async function saveNetwork(): Promise<SavedNetwork> {
   const rules: Record<string, string> = {}
   for (const command of COMMANDS) rules[command] = await feed(`${command}-save`, [], '')
-  return { rules, forwarding: await readFile(FORWARDING, 'utf8') }
+  return {
+    rules,
+    forwarding: await readFile(FORWARDING, 'utf8'),
+    mounted: await isMounted(NAMESPACES),
+  }
 }
 
 /** Takes away what engines added since; rules of others stay. */
@@ -27,7 +34,11 @@ export async function restoreNetwork(before: SavedNetwork): Promise<void> {
     if (text !== '') await feed(`${command}-restore`, ['--wait', '10', '--noflush'], text)
   }
   await writeFile(FORWARDING, before.forwarding)
+  if (!before.mounted && (await isMounted(NAMESPACES))) await feed('umount', [NAMESPACES], '')
 }
+
+const isMounted = async (path: string): Promise<boolean> =>
+  (await readFile('/proc/mounts', 'utf8')).includes(` ${path} `)
 
 /** For `iptables-restore`, which understands the quoting of `iptables-save`; empty: there is nothing to undo. */
 export function undoText(before: string, after: string): string {

@@ -57,10 +57,10 @@ const specSchema = z.object({
 export type CdiSpec = z.infer<typeof specSchema>
 
 /** Where drivers put their specs; later folders win. */
-const FOLDERS = ['/etc/cdi', '/var/run/cdi']
+export const CDI_FOLDERS = ['/etc/cdi', '/var/run/cdi']
 
 /** All specs of this machine; files that are none are passed over, since one broken driver should not hide another. */
-export async function readCdiSpecs(folders: readonly string[] = FOLDERS): Promise<CdiSpec[]> {
+export async function readCdiSpecs(folders: readonly string[]): Promise<CdiSpec[]> {
   const perFolder = await Promise.all(
     folders.map(async (folder) => {
       const names = await readdir(folder).catch(() => [])

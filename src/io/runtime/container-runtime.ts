@@ -3,6 +3,7 @@ import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { reasonOf } from '../../core/base/refusal.ts'
+import { CDI_FOLDERS } from './cdi.ts'
 import type { ContainerLimits } from './container-options.ts'
 import type { Context } from './context.ts'
 import type { EngineFacts } from './detect.ts'
@@ -37,6 +38,8 @@ export type RuntimeOptions = {
   /** Asked for names outside of leases, by Docker. Public ones, since a home router's address is closed to leases. */
   readonly nameServers?: readonly string[]
   readonly limits?: Partial<ContainerLimits>
+  /** Where GPU drivers put their CDI specs; the usual places when left out. */
+  readonly cdiFolders?: readonly string[]
   /** How often disk use is measured, at most. */
   readonly diskPauseMs?: number
 }
@@ -111,6 +114,7 @@ async function contextOf(options: RuntimeOptions): Promise<Context> {
     instance,
     firewall: new Firewall(instance, nameServers),
     pool: block,
+    cdiFolders: options.cdiFolders ?? CDI_FOLDERS,
     limits: { ...hostLimits(), ...limits },
     // Where the engine's name server is the host's, it asks whom the host asks.
     nameServers: facts.quirks.dnsAtGateway ? [] : nameServers,

@@ -10,6 +10,7 @@ export type Context = OptionsContext & {
   readonly firewall: Firewall
   /** Leases' networks are cut from it. */
   readonly pool: Block
+  readonly cdiFolders: readonly string[]
   /** Told in order; must not throw. */
   readonly tell: (event: RuntimeEvent) => void
 }

@@ -105,7 +105,6 @@ const byLibpod = (
       subnets: [{ subnet: blockText(block), gateway: gatewayOf(block) }],
       ipv6_enabled: false,
       dns_enabled: true,
-      options: { isolate: 'true' },
       labels: leaseLabels(instance, lease, epoch),
     },
   })

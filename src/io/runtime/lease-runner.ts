@@ -8,13 +8,15 @@ import { ask, askLeniently } from './engine-socket.ts'
 import { hasImage, pullImage } from './images.ts'
 import { ensureNetwork, recallNetwork, removeNetwork } from './lease-network.ts'
 import { planLease, shapeOf, type ReplicaPlan } from './lease-plan.ts'
-import { LABEL, labelFilter, targetOf } from './names.ts'
+import { hasLabels, LABEL, labelFilter, targetOf } from './names.ts'
 import { ReplicaWatch } from './replica-watch.ts'
 import type { Found, LeaseSpec, Target } from './runtime.ts'
 import { ensureVolumes, removeVolumes, restoreVolumes } from './volumes.ts'
 
-/** Of a container that an update replaces, or whose epoch was overtaken. */
+/** Of a container that an update replaces. */
 const REPLACE_GRACE_S = 10
+/** Of one whose epoch was overtaken: its lease runs elsewhere by now, and two must not write in one name. */
+const STALE_GRACE_S = 1
 
 export class LeaseRunner {
   readonly #context: Context
@@ -81,7 +83,7 @@ export class LeaseRunner {
       for (const one of await this.#list(lease))
         if (!this.#watches.has(one.Id)) await this.#adopt(one)
     for (const { lease } of stopped)
-      await this.stop(lease, { graceS: REPLACE_GRACE_S, keepVolumes: true })
+      await this.stop(lease, { graceS: STALE_GRACE_S, keepVolumes: true })
     return { adopted, stopped }
   }
 
@@ -115,10 +117,12 @@ export class LeaseRunner {
     return [...leases].map(([lease, epoch]) => ({ lease, epoch }))
   }
 
-  #list(lease: string): Promise<ContainerInfo[]> {
+  async #list(lease: string): Promise<ContainerInfo[]> {
     const { docker, instance } = this.#context
-    const filters = labelFilter({ [LABEL.instance]: instance, [LABEL.lease]: lease })
-    return ask(`list containers of ${lease}`, docker.listContainers({ all: true, filters }))
+    const labels = { [LABEL.instance]: instance, [LABEL.lease]: lease }
+    const options = { all: true, filters: labelFilter(labels) }
+    const found = await ask(`list containers of ${lease}`, docker.listContainers(options))
+    return found.filter(({ Labels }) => hasLabels(Labels, labels))
   }
 
   async #leaveOldEpochs(
@@ -134,7 +138,7 @@ export class LeaseRunner {
       )
     await this.#remove(
       there.filter((_, index) => epochs[index] !== epoch),
-      REPLACE_GRACE_S,
+      STALE_GRACE_S,
     )
   }
 
@@ -177,8 +181,9 @@ export class LeaseRunner {
 
   async #gpusOf({ gpus }: ReplicaPlan) {
     if (gpus.length === 0) return null
-    if (!this.#context.facts.quirks.noCdi) return { names: gpus }
-    return resolveCdi(gpus, await readCdiSpecs())
+    const { facts, cdiFolders } = this.#context
+    if (!facts.quirks.noCdi) return { names: gpus }
+    return resolveCdi(gpus, await readCdiSpecs(cdiFolders))
   }
 
   async #remove(going: readonly ContainerInfo[], graceS: number): Promise<void> {

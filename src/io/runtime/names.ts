@@ -60,10 +60,16 @@ export const containerName = (instance: string, { lease, service, replica }: Tar
 export const volumeName = (instance: string, target: VolumeTarget): string =>
   `${containerName(instance, target)}-${target.volume}`
 
-/** For the engine's `filters`. */
+/**
+ * For the engine's `filters`. Of several labels Podman's lists of volumes want only one to fit, so answers are filtered
+ * again by `hasLabels`.
+ */
 export const labelFilter = (labels: Labels): { label: string[] } => ({
   label: Object.entries(labels).map(([name, value]) => `${name}=${value}`),
 })
+
+export const hasLabels = (own: Labels | null | undefined, wanted: Labels): boolean =>
+  Object.entries(wanted).every(([name, value]) => own?.[name] === value)
 
 export const leaseLabels = (instance: string, lease: string, epoch: number): Labels => ({
   [LABEL.instance]: instance,

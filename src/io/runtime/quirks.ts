@@ -11,7 +11,7 @@ export type Quirks = {
   readonly needsOwnUlimits: boolean
   /** Docker takes the seccomp profile itself, Podman the path of a file. See `container-options.ts`. */
   readonly seccompByPath: boolean
-  /** Podman names bridges, and isolates them from each other, only through its own API. See `lease-network.ts`. */
+  /** Podman gives a bridge a name of our choice only through its own API. See `lease-network.ts`. */
   readonly networkByLibpod: boolean
   /** Podman's name server listens at the bridge, so the firewall must let that through. See `firewall-rules.ts`. */
   readonly dnsAtGateway: boolean

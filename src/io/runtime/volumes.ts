@@ -5,7 +5,7 @@ import type { Context } from './context.ts'
 import { ask, askIfThere, askLeniently } from './engine-socket.ts'
 import { getFiles, putFiles } from './files.ts'
 import type { ReplicaPlan, VolumePlan } from './lease-plan.ts'
-import { LABEL, labelFilter, leaseLabels, volumeName } from './names.ts'
+import { hasLabels, LABEL, labelFilter, leaseLabels, volumeName } from './names.ts'
 import type { LeaseSpec, VolumeTarget } from './runtime.ts'
 
 /** Makes the replica's volumes that do not exist yet, and gives those. */
@@ -76,9 +76,12 @@ export async function removeVolumes(
   lease: string,
   { keepPersistent }: { keepPersistent: boolean },
 ): Promise<void> {
-  const filters = JSON.stringify(labelFilter({ [LABEL.instance]: instance, [LABEL.lease]: lease }))
+  const labels = { [LABEL.instance]: instance, [LABEL.lease]: lease }
+  const filters = JSON.stringify(labelFilter(labels))
   const { Volumes } = await ask('list volumes', docker.listVolumes({ filters }))
-  const going = (Volumes ?? []).filter((volume) => !(keepPersistent && isPersistent(volume)))
+  const going = (Volumes ?? []).filter(
+    (volume) => hasLabels(volume.Labels, labels) && !(keepPersistent && isPersistent(volume)),
+  )
   await Promise.all(
     going.map(({ Name }) => askLeniently(`remove volume ${Name}`, docker.getVolume(Name).remove())),
   )
