@@ -132,6 +132,8 @@ export async function startGateway(
       else socket.destroy()
       return true
     },
+    // A gigabyte takes its time.
+    hasOwnLimits: (request) => ingress.takes(request),
     maxConnections: config.maxConnections,
   })
 
