@@ -8,23 +8,22 @@
  */
 import { formatUsd } from '../../../core/base/money.ts'
 import { priceFor } from '../../../core/base/rate.ts'
-import { Fault, refuse, type Refusal } from '../../../core/base/refusal.ts'
+import { refuse, type Refusal } from '../../../core/base/refusal.ts'
 import type { Millis } from '../../../core/base/time.ts'
 import { groupText, type AcceptedLease } from '../../../core/protocol/lease.ts'
 import type { LeaseReport, LeaseState } from '../../../core/protocol/lease-control.ts'
 import type { NodeLink } from '../../../io/link/node-link.ts'
 import type {
   DeploymentRecord,
-  LeaseChange,
   LeaseDoc,
-  LeasePayment,
   LeaseRecord,
   NewDeploymentEvent,
 } from '../../../io/store/deployment-records.ts'
 import { Asking } from './asking.ts'
-import { afterPayment, paymentUntil } from './lease-dues.ts'
+import { LeaseFile } from './lease-file.ts'
 import type { Candidate, Wish } from './lease-market.ts'
 import type { LeaseParts } from './lease-parts.ts'
+import { stateOf } from './lease-state.ts'
 import { Turns } from './turns.ts'
 
 /** A group that no node takes just now is tried again when the network changes, and at least so often. */
@@ -35,8 +34,7 @@ const MAX_ASKED = 16
 const AVOID_MS = 5 * 60_000
 /** After so many nodes could not start it the fault is in the lease. */
 const MAX_FAILED_STARTS = 3
-/** How long a stopped lease's containers have to end, and how long the node has to say so. */
-const GRACE_S = 10
+/** How long a node may take to say that it has stopped a lease. */
 const STOPPED_MS = 30_000
 
 /** What is to run. */
@@ -45,10 +43,7 @@ type Report<K extends LeaseReport['kind']> = Extract<LeaseReport, { kind: K }>
 
 const NOBODY: ReadonlySet<string> = new Set()
 
-export class ActiveLease {
-  readonly deployment: DeploymentRecord
-  record: LeaseRecord
-  readonly #parts: LeaseParts
+export class ActiveLease extends LeaseFile {
   readonly #turns: Turns
   readonly #asking = new Asking()
   #wake: (() => void) | null = null
@@ -59,22 +54,12 @@ export class ActiveLease {
   #saidWaiting = false
 
   constructor(parts: LeaseParts, deployment: DeploymentRecord, record: LeaseRecord) {
-    this.#parts = parts
-    this.deployment = deployment
-    this.record = record
+    super(parts, deployment, record)
     this.#turns = new Turns(parts, record.id)
-  }
-
-  get id(): string {
-    return this.record.id
   }
 
   get state(): LeaseState {
     return this.record.state
-  }
-
-  get open(): boolean {
-    return this.state !== 'closed'
   }
 
   /** Finds a node for it and has it run there; goes on trying until it has one or is closed. */
@@ -97,26 +82,26 @@ export class ActiveLease {
   linked(link: NodeLink): void {
     const { node, doc } = this.record
     if (node !== link.node || !this.open || this.#closing) return
-    const here = this.#parts.market.at(node, this.#wish(doc, NOBODY))
-    if (here) this.#parts.market.reserve(this.id, here.placing)
-    this.#sendRun(link)
+    const here = this.parts.market.at(node, this.#wish(doc, NOBODY))
+    if (here) this.parts.market.reserve(this.id, here.placing)
+    this.sendRun(link)
   }
 
   /** What a node says of it. Whoever speaks under another epoch has lost it, and is told so. */
   report(link: NodeLink, report: LeaseReport): void {
-    const owns = this.#isOwner(link, report.epoch)
+    const owns = this.isOwner(link, report.epoch)
     switch (report.kind) {
       case 'accepted':
       case 'refused':
         if (!this.#asking.answer(link, report) && report.kind === 'accepted' && !owns)
-          this.#sendStop(link, report.epoch, 'the answer came too late')
+          this.sendStop(link, report.epoch, 'the answer came too late')
         return
       case 'stopped':
         if (owns) this.#stopped(link, report)
         return
       case 'status':
       case 'event':
-        if (!owns) this.#sendStop(link, report.epoch, 'another node has this lease by now')
+        if (!owns) this.sendStop(link, report.epoch, 'another node has this lease by now')
         else
           void this.#turns.take(() =>
             report.kind === 'status' ? this.#status(report) : this.#event(report),
@@ -127,7 +112,7 @@ export class ActiveLease {
   /** The node is gone since `lastHeardAt`: it earns nothing after that, and the order opens again. */
   nodeLost(node: string, lastHeardAt: Millis, why: string): void {
     void this.#turns.take(async () => {
-      if (this.#closing || this.record.node !== node || this.#parts.linkOf(node)) return
+      if (this.#closing || this.record.node !== node || this.parts.linkOf(node)) return
       await this.#lose(lastHeardAt, `${node} was lost: ${why}`)
       await this.#place()
     })
@@ -167,29 +152,17 @@ export class ActiveLease {
     })
   }
 
-  /** What is owed until the node was last heard; null when nothing is billed or no time has passed. */
-  due(now: Millis): LeasePayment | null {
-    const { node } = this.record
-    const link = node === null ? undefined : this.#parts.linkOf(node)
-    return link ? paymentUntil(this.record, Math.min(now, link.lastHeardAt)) : null
-  }
-
-  /** The store took this payment. */
-  paid(payment: LeasePayment): void {
-    this.record = afterPayment(this.record, payment)
-  }
-
   /** Changes what the money's state is, and tells the tenant. */
   money(change: Pick<LeaseDoc, 'lowSince' | 'drySince'>, type: string, message: string): void {
     void this.#turns.take(() =>
-      this.#change({ doc: { ...this.record.doc, ...change } }, [this.#told(type, message)]),
+      this.change({ doc: { ...this.record.doc, ...change } }, [this.told(type, message)]),
     )
   }
 
   // Placing.
 
   get #over(): boolean {
-    return this.#closing || this.#parts.signal.aborted
+    return this.#closing || this.parts.signal.aborted
   }
 
   async #place(): Promise<void> {
@@ -208,7 +181,7 @@ export class ActiveLease {
     if (!choice) return false
     this.#choice = null
     const { doc } = this.record
-    const candidate = this.#parts.market.at(choice.node, this.#wish(doc, NOBODY))
+    const candidate = this.parts.market.at(choice.node, this.#wish(doc, NOBODY))
     const taken = candidate !== null && (await this.#offer(candidate, doc))
     const why = `${choice.node} does not take it just now. 'baseload bids' lists who may.`
     choice.resolve(taken ? null : refuse('no_matching_node', why))
@@ -216,7 +189,7 @@ export class ActiveLease {
   }
 
   #avoided(): Set<string> {
-    const now = this.#parts.now()
+    const now = this.parts.now()
     const { avoid } = this.record.doc
     return new Set(avoid.filter(({ until }) => until > now).map(({ node }) => node))
   }
@@ -231,7 +204,7 @@ export class ActiveLease {
     for (const shunned of avoid.size > 0 ? [avoid, NOBODY] : [NOBODY]) {
       const asked = new Set(shunned)
       for (let round = 0; round < MAX_ASKED && !this.#over; round++) {
-        const candidate = this.#parts.market.best(this.#wish(plan, asked))
+        const candidate = this.parts.market.best(this.#wish(plan, asked))
         if (!candidate) break
         if (await this.#offer(candidate, plan)) return true
         asked.add(candidate.placing.node)
@@ -243,9 +216,9 @@ export class ActiveLease {
   async #waitForMore(): Promise<void> {
     if (!this.#saidWaiting) {
       this.#saidWaiting = true
-      const { reasons } = this.#parts.market.screen(this.#wish(this.record.doc, NOBODY))
+      const { reasons } = this.parts.market.screen(this.#wish(this.record.doc, NOBODY))
       const why = reasons.length > 0 ? reasons.join('; ') : 'no node that leases is linked'
-      await this.#tell('lease.waiting', `no node takes it now, and the order stands: ${why}`)
+      await this.tell('lease.waiting', `no node takes it now, and the order stands: ${why}`)
     }
     await new Promise<void>((resolve) => {
       const timer = setTimeout(resolve, RETRY_MS)
@@ -260,11 +233,11 @@ export class ActiveLease {
   /** Asks one node under an epoch of its own. True when it has the lease now. */
   async #offer(candidate: Candidate, plan: Plan): Promise<boolean> {
     const { node } = candidate.placing
-    const { gateway, now, logger } = this.#parts
-    const link = this.#parts.linkOf(node)
+    const { gateway, now, logger } = this.parts
+    const link = this.parts.linkOf(node)
     if (!link) return false
     const epoch = this.record.epoch + 1
-    await this.#change(this.record.node === null ? { state: 'bid', epoch } : { epoch }, [])
+    await this.change(this.record.node === null ? { state: 'bid', epoch } : { epoch }, [])
     const { group } = plan
     const asked = await this.#asking.ask(link, {
       record: this.record,
@@ -276,7 +249,7 @@ export class ActiveLease {
     if ('why' in asked || this.#closing) {
       const why = 'why' in asked ? asked.why : 'the tenant closed it'
       logger.info('lease not taken', { lease: this.id, node, why })
-      this.#sendStop(link, epoch, why)
+      this.sendStop(link, epoch, why)
       return false
     }
     await this.#accepted(candidate, link, plan, asked)
@@ -289,23 +262,23 @@ export class ActiveLease {
     { group, manifest }: Plan,
     { terms, signature }: AcceptedLease,
   ): Promise<void> {
-    await this.#settle(this.#parts.now())
+    await this.settle(this.parts.now())
     const { doc, epoch } = this.record
     const price = `$${formatUsd(priceFor(bid.rate, 'hour'))} an hour`
     const news = { rate: String(bid.rate), ownerEpoch: epoch, message: 'accepted' }
-    await this.#change(
+    await this.change(
       {
         state: 'accepted',
         node: link.node,
         billedUntil: null,
         doc: { ...doc, group, manifest, terms, signature, ...news, replicas: [], startedAt: null },
       },
-      [this.#told('lease.accepted', `${link.node} runs it for ${price}`)],
+      [this.told('lease.accepted', `${link.node} runs it for ${price}`)],
     )
     this.#saidWaiting = false
-    this.#parts.market.reserve(this.id, placing)
-    this.#parts.market.observe(group)
-    this.#sendRun(link)
+    this.parts.market.reserve(this.id, placing)
+    this.parts.market.observe(group)
+    this.sendRun(link)
   }
 
   // Changing.
@@ -313,29 +286,29 @@ export class ActiveLease {
   /** The same terms, or none yet: the node is only told what to run. */
   async #replace({ group, manifest }: Plan): Promise<boolean> {
     const { doc, node } = this.record
-    await this.#change({ doc: { ...doc, group, manifest } }, [
-      this.#told('lease.updated', 'a new manifest'),
+    await this.change({ doc: { ...doc, group, manifest } }, [
+      this.told('lease.updated', 'a new manifest'),
     ])
-    const link = node === null ? null : this.#parts.linkOf(node)
-    if (link) this.#sendRun(link)
+    const link = node === null ? null : this.parts.linkOf(node)
+    if (link) this.sendRun(link)
     return true
   }
 
   /** The node that runs it is asked first; where it has no room the lease moves, and the old copy is stopped. */
   async #amend(node: string, plan: Plan): Promise<boolean> {
     const { ownerEpoch } = this.record.doc
-    const { market } = this.#parts
+    const { market } = this.parts
     market.release(this.id)
     const here = market.at(node, this.#wish(plan, NOBODY))
     if (here && (await this.#offer(here, plan))) return true
-    const old = this.#parts.linkOf(node)
+    const old = this.parts.linkOf(node)
     if (!(await this.#offerAround(plan, new Set([node])))) {
       if (old) this.linked(old)
-      await this.#tell('lease.update_refused', 'no node takes the new terms; it runs on as it was')
+      await this.tell('lease.update_refused', 'no node takes the new terms; it runs on as it was')
       return false
     }
     if (this.record.node !== node && old && ownerEpoch !== null)
-      this.#sendStop(old, ownerEpoch, 'it moved to another node for its new terms')
+      this.sendStop(old, ownerEpoch, 'it moved to another node for its new terms')
     return true
   }
 
@@ -351,20 +324,20 @@ export class ActiveLease {
     const same = JSON.stringify(doc.replicas) === JSON.stringify(replicas)
     if (before === state && same && doc.message === message) return
     const events: NewDeploymentEvent[] = []
-    if (before !== state) events.push(this.#told(`lease.${state}`, message))
-    else if (phase === 'pulling') events.push(this.#told('lease.pulling', message))
-    const now = this.#parts.now()
+    if (before !== state) events.push(this.told(`lease.${state}`, message))
+    else if (phase === 'pulling') events.push(this.told('lease.pulling', message))
+    const now = this.parts.now()
     const startedAt = starts ? now : doc.startedAt
     // Pulling and starting are the provider's own time.
     const bills = starts && billedUntil === null ? { billedUntil: now } : {}
-    await this.#change({ state, doc: { ...doc, message, replicas, startedAt }, ...bills }, events)
+    await this.change({ state, doc: { ...doc, message, replicas, startedAt }, ...bills }, events)
   }
 
   /** It never ran there: perhaps another node can. */
   async #failed(message: string): Promise<void> {
     const { node, doc } = this.record
     const failures = doc.avoid.length + 1
-    await this.#lose(this.#parts.now(), `${node} could not start it: ${message}`)
+    await this.#lose(this.parts.now(), `${node} could not start it: ${message}`)
     if (failures < MAX_FAILED_STARTS) return await this.#place()
     this.#closing = true
     await this.#close(`it could not be started on ${failures} nodes: ${message}`, false)
@@ -374,111 +347,58 @@ export class ActiveLease {
     if (this.#whenStopped) this.#whenStopped()
     else
       void this.#turns.take(async () => {
-        if (this.#closing || !this.#isOwner(link, epoch)) return
-        await this.#lose(this.#parts.now(), `${link.node} stopped it: ${reason}`)
+        if (this.#closing || !this.isOwner(link, epoch)) return
+        await this.#lose(this.parts.now(), `${link.node} stopped it: ${reason}`)
         await this.#place()
       })
   }
 
   async #event({ atMs: at, type, service, message }: Report<'event'>): Promise<void> {
     const event = { at, type, lease: this.id, service, message }
-    await this.#parts.store.addDeploymentEvents(this.record.deployment, [event])
-    this.#parts.changed(this)
+    await this.parts.store.addDeploymentEvents(this.record.deployment, [event])
+    this.parts.changed(this)
   }
 
   // Ending.
 
   /** The node has it no more: its time until `at` is paid, and the lease is an order again. */
   async #lose(at: Millis, why: string): Promise<void> {
-    await this.#settle(at)
-    this.#parts.market.release(this.id)
+    await this.settle(at)
+    this.parts.market.release(this.id)
     const { node, doc } = this.record
-    const now = this.#parts.now()
+    const now = this.parts.now()
     const avoid = doc.avoid.filter(({ until }) => until > now)
     if (node !== null) avoid.push({ node, until: now + AVOID_MS })
     const none = { ownerEpoch: null, startedAt: null, replicas: [] }
-    await this.#change(
+    await this.change(
       {
         state: 'ordered',
         node: null,
         billedUntil: null,
         doc: { ...doc, ...none, avoid, message: why },
       },
-      [this.#told('node.lost', `${why}; looking for another node, nothing is billed meanwhile`)],
+      [this.told('node.lost', `${why}; looking for another node, nothing is billed meanwhile`)],
     )
   }
 
   async #close(reason: string, keepVolumes: boolean): Promise<void> {
     if (!this.open) return
     const { node, hold, doc } = this.record
-    await this.#change({ state: 'draining', doc: { ...doc, message: reason } }, [
-      this.#told('lease.draining', reason),
+    await this.change({ state: 'draining', doc: { ...doc, message: reason } }, [
+      this.told('lease.draining', reason),
     ])
-    const link = node === null ? null : this.#parts.linkOf(node)
+    const link = node === null ? null : this.parts.linkOf(node)
     if (link && doc.ownerEpoch !== null) {
       const stopped = new Promise<void>((resolve) => (this.#whenStopped = resolve))
-      this.#sendStop(link, doc.ownerEpoch, reason, keepVolumes)
-      await Promise.race([stopped, this.#parts.pause(STOPPED_MS)])
+      this.sendStop(link, doc.ownerEpoch, reason, keepVolumes)
+      await Promise.race([stopped, this.parts.pause(STOPPED_MS)])
       this.#whenStopped = null
     }
-    await this.#settle(this.#parts.now())
-    this.#parts.market.release(this.id)
-    await this.#change({ state: 'closed', billedUntil: null, hold: null }, [
-      this.#told('lease.closed', `${reason}; $${formatUsd(this.record.spentNanoUsd)} in all`),
+    await this.settle(this.parts.now())
+    this.parts.market.release(this.id)
+    await this.change({ state: 'closed', billedUntil: null, hold: null }, [
+      this.told('lease.closed', `${reason}; $${formatUsd(this.record.spentNanoUsd)} in all`),
     ])
-    if (hold !== null) await this.#parts.store.closeHold(hold)
+    if (hold !== null) await this.parts.store.closeHold(hold)
   }
-
-  /** Pays until `at`, but not beyond what the node was heard. */
-  async #settle(at: Millis): Promise<void> {
-    const { node } = this.record
-    const heard = node === null ? at : (this.#parts.linkOf(node)?.lastHeardAt ?? at)
-    const payment = paymentUntil(this.record, Math.min(at, heard))
-    if (!payment) return
-    const [outcome] = await this.#parts.store.payLeases([payment])
-    if (outcome?.paid) this.paid(payment)
-  }
-
-  // Saying.
-
-  #isOwner(link: NodeLink, epoch: number): boolean {
-    const { node, doc } = this.record
-    return node === link.node && doc.ownerEpoch === epoch && this.open
-  }
-
-  #sendRun(link: NodeLink): void {
-    const { group, manifest, ownerEpoch: epoch } = this.record.doc
-    if (epoch !== null) link.lease({ kind: 'run', lease: this.id, epoch, group, manifest })
-  }
-
-  #sendStop(link: NodeLink, epoch: number, reason: string, keepVolumes = false): void {
-    link.lease({ kind: 'stop', lease: this.id, epoch, graceS: GRACE_S, keepVolumes, reason })
-  }
-
-  async #change(
-    change: Partial<LeaseChange>,
-    events: readonly NewDeploymentEvent[],
-  ): Promise<void> {
-    const { id, revision, state, epoch, node, hold, doc } = this.record
-    const wanted = { state, epoch, node, hold, doc, ...change }
-    const changed = await this.#parts.store.changeLease(id, revision, wanted, events)
-    if (changed === null)
-      throw new Fault('lease_changed', `another gateway changed ${id}; this one looks away`)
-    this.record = changed
-    this.#parts.changed(this)
-  }
-
-  async #tell(type: string, message: string): Promise<void> {
-    await this.#parts.store.addDeploymentEvents(this.record.deployment, [this.#told(type, message)])
-    this.#parts.changed(this)
-  }
-
-  #told(type: string, message: string): NewDeploymentEvent {
-    return { at: this.#parts.now(), type, lease: this.id, service: null, message }
-  }
-}
-
-function stateOf(phase: Report<'status'>['phase'], neverRan: boolean): LeaseState {
-  if (phase === 'running') return 'running'
-  return neverRan && phase !== 'degraded' ? 'starting' : 'degraded'
 }

@@ -2,7 +2,6 @@
 import { randomBytes } from 'node:crypto'
 import type { Duplex } from 'node:stream'
 import { Fault, isRefusal, refuse, type Refusal } from '../../../core/base/refusal.ts'
-import type { TunnelPurpose } from '../../../core/protocol/tunnel.ts'
 import type { LeaseRecord, StoredDeployment } from '../../../io/store/deployment-records.ts'
 import { imagesOf, matchGroups, newDeployment, planOf, screenPlan } from './deploying.ts'
 import { CLAIM_MS, HOLD_MS, type BookParts, type LeaseBook } from './lease-book.ts'
@@ -139,7 +138,9 @@ export function serveDeployments(parts: ServiceParts): LeaseService {
       const stored = await find(account, id)
       if (isRefusal(stored)) return stored
       await Promise.all(
-        stored.leases.map((lease) => book.active.get(lease.id)?.close('closed by the tenant')),
+        stored.leases.flatMap(
+          ({ id: lease }) => book.active.get(lease)?.close('closed by the tenant') ?? [],
+        ),
       )
       return await view(account, stored.deployment.id)
     },
@@ -163,7 +164,7 @@ export function serveDeployments(parts: ServiceParts): LeaseService {
         return refuse('lease_unreachable', `The lease is ${lease.state}: ${doc.message}.`, {
           retryAfterS: 2,
         })
-      const purpose = { ...wish, lease: lease.id, epoch: doc.ownerEpoch } as TunnelPurpose
+      const purpose = { ...wish, lease: lease.id, epoch: doc.ownerEpoch }
       return await opened(link.openTunnel(purpose, { signal }))
     },
   }

@@ -10,6 +10,7 @@ import type { LeaseReport } from '../../../core/protocol/lease-control.ts'
 import type { NodeLink } from '../../../io/link/node-link.ts'
 import type { LeaseRecord, StoredDeployment } from '../../../io/store/deployment-records.ts'
 import { ActiveLease } from './active-lease.ts'
+import type { LeaseFile } from './lease-file.ts'
 import type { LeaseHosts } from './lease-hosts.ts'
 import { meterLeases, type LeaseMeter } from './lease-meter.ts'
 import type { LeaseParts } from './lease-parts.ts'
@@ -156,7 +157,7 @@ export class LeaseBook {
     }
   }
 
-  #changed(lease: ActiveLease): void {
+  #changed(lease: LeaseFile): void {
     this.#parts.hosts.update(lease)
     if (!lease.open) {
       this.active.delete(lease.id)
@@ -170,7 +171,7 @@ export class LeaseBook {
   }
 
   /** When its last lease is closed, the deployment is. */
-  async #endDeployment({ record, deployment }: ActiveLease): Promise<void> {
+  async #endDeployment({ record, deployment }: LeaseFile): Promise<void> {
     const { store, now, logger } = this.#parts
     for (const one of this.active.values()) if (one.deployment.id === deployment.id) return
     const at = now()

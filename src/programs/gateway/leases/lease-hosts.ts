@@ -1,18 +1,19 @@
 /** Keeps the ingress's table in step with the leases: names stay, what they lead to follows the lease. */
+import type { HttpOptions } from '../../../core/protocol/manifest.ts'
 import { isIngress, hostsOf } from './lease-views.ts'
-import type { ActiveLease } from './active-lease.ts'
+import type { LeaseFile } from './lease-file.ts'
 import type { IngressEntry, IngressTable } from '../ingress/ingress-table.ts'
 import type { NodeLink } from '../../../io/link/node-link.ts'
 
 /** How long a visitor may wait before asking again, while a lease starts or moves. */
 const RETRY_AFTER_S = 2
 
-export type LeaseHosts = { update(lease: ActiveLease): void }
+export type LeaseHosts = { update(lease: LeaseFile): void }
 
 export function keepHosts(parts: {
   readonly table: IngressTable
   readonly domain: string
-  linkOf(node: string): NodeLink | undefined
+  readonly linkOf: (node: string) => NodeLink | undefined
 }): LeaseHosts {
   const { table, domain } = parts
   const known = new Map<string, readonly string[]>()
@@ -40,14 +41,14 @@ export function keepHosts(parts: {
   }
 
   function entryOf(
-    lease: ActiveLease,
+    lease: LeaseFile,
     { service, replicas }: { service: string; replicas: number },
     {
       port,
       http,
     }: {
       port: number
-      http: ActiveLease['record']['doc']['manifest']['services'][number]['expose'][number]['http']
+      http: HttpOptions
     },
   ): IngressEntry {
     const { id, node, doc } = lease.record

@@ -3,20 +3,20 @@ import type { Millis } from '../../../core/base/time.ts'
 import type { NodeLink } from '../../../io/link/node-link.ts'
 import type { Store } from '../../../io/store/store.ts'
 import type { Logger } from '../../../io/telemetry/logger.ts'
-import type { ActiveLease } from './active-lease.ts'
+import type { LeaseFile } from './lease-file.ts'
 import type { LeaseMarket } from './lease-market.ts'
 
 export type LeaseParts = {
   readonly store: Store
   readonly market: LeaseMarket
   readonly gateway: string
-  linkOf(node: string): NodeLink | undefined
+  readonly linkOf: (node: string) => NodeLink | undefined
   readonly now: () => Millis
   readonly logger: Logger
   /** Something that a tenant may see has changed. */
-  changed(lease: ActiveLease): void
+  changed(lease: LeaseFile): void
   /** At the gateway's end: nothing more is decided. */
   readonly signal: AbortSignal
   /** Resolves after so long, or at the gateway's end. */
-  pause(ms: Millis): Promise<void>
+  readonly pause: (ms: Millis) => Promise<void>
 }

@@ -34,9 +34,9 @@ type Missing = {
 
 export function watchForLoss(parts: {
   readonly now: () => Millis
-  linkOf(node: string): NodeLink | undefined
+  readonly linkOf: (node: string) => NodeLink | undefined
   readonly nodes: () => readonly NodeLink[]
-  lost(node: string, lastHeardAt: Millis, why: string): void
+  readonly lost: (node: string, lastHeardAt: Millis, why: string) => void
 }): LossWatch {
   const { now, linkOf, nodes, lost } = parts
   const missing = new Map<string, Missing>()

@@ -1,0 +1,94 @@
+/** One lease's record: changed only in the store first, and then here; paid; and what is told of it to tenant and node. */
+import { Fault } from '../../../core/base/refusal.ts'
+import type { Millis } from '../../../core/base/time.ts'
+import type { NodeLink } from '../../../io/link/node-link.ts'
+import type {
+  DeploymentRecord,
+  LeaseChange,
+  LeasePayment,
+  LeaseRecord,
+  NewDeploymentEvent,
+} from '../../../io/store/deployment-records.ts'
+import { afterPayment, paymentUntil } from './lease-dues.ts'
+import type { LeaseParts } from './lease-parts.ts'
+
+/** How long a stopped lease's containers have to end. */
+const GRACE_S = 10
+
+export class LeaseFile {
+  readonly deployment: DeploymentRecord
+  record: LeaseRecord
+  protected readonly parts: LeaseParts
+
+  constructor(parts: LeaseParts, deployment: DeploymentRecord, record: LeaseRecord) {
+    this.parts = parts
+    this.deployment = deployment
+    this.record = record
+  }
+
+  get id(): string {
+    return this.record.id
+  }
+
+  get open(): boolean {
+    return this.record.state !== 'closed'
+  }
+
+  /** What is owed until the node was last heard; null when nothing is billed or no time has passed. */
+  due(now: Millis): LeasePayment | null {
+    const { node } = this.record
+    const link = node === null ? undefined : this.parts.linkOf(node)
+    return link ? paymentUntil(this.record, Math.min(now, link.lastHeardAt)) : null
+  }
+
+  /** The store took this payment. */
+  paid(payment: LeasePayment): void {
+    this.record = afterPayment(this.record, payment)
+  }
+
+  /** Pays until `at`, but not beyond what the node was heard. */
+  protected async settle(at: Millis): Promise<void> {
+    const { node } = this.record
+    const heard = node === null ? at : (this.parts.linkOf(node)?.lastHeardAt ?? at)
+    const payment = paymentUntil(this.record, Math.min(at, heard))
+    if (!payment) return
+    const [outcome] = await this.parts.store.payLeases([payment])
+    if (outcome?.paid) this.paid(payment)
+  }
+
+  protected async change(
+    change: Partial<LeaseChange>,
+    events: readonly NewDeploymentEvent[],
+  ): Promise<void> {
+    const { id, revision, state, epoch, node, hold, doc } = this.record
+    const wanted = { state, epoch, node, hold, doc, ...change }
+    const changed = await this.parts.store.changeLease(id, revision, wanted, events)
+    if (changed === null)
+      throw new Fault('lease_changed', `another gateway changed ${id}; this one looks away`)
+    this.record = changed
+    this.parts.changed(this)
+  }
+
+  protected async tell(type: string, message: string): Promise<void> {
+    await this.parts.store.addDeploymentEvents(this.record.deployment, [this.told(type, message)])
+    this.parts.changed(this)
+  }
+
+  protected told(type: string, message: string): NewDeploymentEvent {
+    return { at: this.parts.now(), type, lease: this.id, service: null, message }
+  }
+
+  protected isOwner(link: NodeLink, epoch: number): boolean {
+    const { node, doc } = this.record
+    return node === link.node && doc.ownerEpoch === epoch && this.open
+  }
+
+  protected sendRun(link: NodeLink): void {
+    const { group, manifest, ownerEpoch: epoch } = this.record.doc
+    if (epoch !== null) link.lease({ kind: 'run', lease: this.id, epoch, group, manifest })
+  }
+
+  protected sendStop(link: NodeLink, epoch: number, reason: string, keepVolumes = false): void {
+    link.lease({ kind: 'stop', lease: this.id, epoch, graceS: GRACE_S, keepVolumes, reason })
+  }
+}
