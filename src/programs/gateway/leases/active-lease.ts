@@ -23,7 +23,7 @@ import { Asking } from './asking.ts'
 import { LeaseFile } from './lease-file.ts'
 import type { Candidate, Wish } from './lease-market.ts'
 import type { LeaseParts } from './lease-parts.ts'
-import { stateOf } from './lease-state.ts'
+import { avoidedNow, stateOf } from './lease-state.ts'
 import { Turns } from './turns.ts'
 
 /** A group that no node takes just now is tried again when the network changes, and at least so often. */
@@ -170,7 +170,7 @@ export class ActiveLease extends LeaseFile {
       const taken =
         this.deployment.rule === 'manual'
           ? await this.#offerChosen()
-          : await this.#offerAround(this.record.doc, this.#avoided())
+          : await this.#offerAround(this.record.doc, avoidedNow(this.record.doc, this.parts.now()))
       if (taken) return
       if (!this.#over) await this.#waitForMore()
     }
@@ -186,12 +186,6 @@ export class ActiveLease extends LeaseFile {
     const why = `${choice.node} does not take it just now. 'baseload bids' lists who may.`
     choice.resolve(taken ? null : refuse('no_matching_node', why))
     return taken
-  }
-
-  #avoided(): Set<string> {
-    const now = this.parts.now()
-    const { avoid } = this.record.doc
-    return new Set(avoid.filter(({ until }) => until > now).map(({ node }) => node))
   }
 
   #wish({ group, manifest }: Plan, avoid: ReadonlySet<string>): Wish {

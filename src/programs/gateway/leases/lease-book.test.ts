@@ -317,7 +317,6 @@ async function setup(t: TestContext, credit = 1_000_000_000n) {
       hosts: keepHosts({ table: hosts, domain: 'localhost', linkOf: parts.linkOf }),
       nodes: () => [...links.values()],
     })
-    const place = () => ({ domain: 'localhost', port: 8420, https: false })
     return { book, service: serveDeployments({ ...parts, book, place }) }
   }
   let { book, service } = open()
@@ -385,6 +384,8 @@ async function setup(t: TestContext, credit = 1_000_000_000n) {
   }
   return net
 }
+
+const place = () => ({ domain: 'localhost', port: 8420, https: false })
 
 /** The store, as long as it is not away. */
 const whileThere = (store: Store, away: { is: boolean }): Store =>

@@ -37,7 +37,10 @@ export class LeaseMarket {
   readonly #tierOf: (node: string) => NodeRecord['tier']
   readonly #now: () => Millis
 
-  constructor(parts: { tierOf(node: string): NodeRecord['tier']; now: () => Millis }) {
+  constructor(parts: {
+    readonly tierOf: (node: string) => NodeRecord['tier']
+    readonly now: () => Millis
+  }) {
     this.#tierOf = parts.tierOf
     this.#now = parts.now
   }
