@@ -387,7 +387,6 @@ async function setup(t: TestContext, credit = 1_000_000_000n) {
 
 const place = () => ({ domain: 'localhost', port: 8420, https: false })
 
-/** The store, as long as it is not away. */
 const whileThere = (store: Store, away: { is: boolean }): Store =>
   new Proxy(store, {
     get(target, name) {

@@ -58,32 +58,32 @@ export function meterLeases(
     }
   }
 
-  function judge(
-    lease: ActiveLease,
-    { heldNanoUsd, uncollectedNanoUsd }: LeasePaid,
-    at: Millis,
-  ): void {
-    const { lowSince, drySince, rate } = lease.record.doc
-    const target = holdTargetOf(BigInt(rate))
-    const left = `$${formatUsd(heldNanoUsd)} is left of the $${formatUsd(target)} set aside`
-    if (heldNanoUsd * LOW_SHARE > target) {
-      if (lowSince !== null || drySince !== null)
-        lease.money({ lowSince: null, drySince: null }, 'money.restored', left)
-    } else if (uncollectedNanoUsd > 0n) {
-      if (drySince === null)
-        lease.money(
-          { lowSince: lowSince ?? at, drySince: at },
-          'money.out',
-          `the balance is used up; the lease ends in ${GRACE_MS / MINUTE} minutes unless credit is added`,
-        )
-      else if (at - drySince > GRACE_MS) void lease.close('the balance is used up', true)
-    } else if (lowSince === null)
-      lease.money(
-        { lowSince: at, drySince: null },
-        'money.low',
-        `${left}, and the balance has no more`,
-      )
-  }
-
   return { bill, close: () => clearInterval(timer) }
+}
+
+function judge(
+  lease: ActiveLease,
+  { heldNanoUsd, uncollectedNanoUsd }: LeasePaid,
+  at: Millis,
+): void {
+  const { lowSince, drySince, rate } = lease.record.doc
+  const target = holdTargetOf(BigInt(rate))
+  const left = `$${formatUsd(heldNanoUsd)} is left of the $${formatUsd(target)} set aside`
+  if (heldNanoUsd * LOW_SHARE > target) {
+    if (lowSince !== null || drySince !== null)
+      lease.money({ lowSince: null, drySince: null }, 'money.restored', left)
+  } else if (uncollectedNanoUsd > 0n) {
+    if (drySince === null)
+      lease.money(
+        { lowSince: lowSince ?? at, drySince: at },
+        'money.out',
+        `the balance is used up; the lease ends in ${GRACE_MS / MINUTE} minutes unless credit is added`,
+      )
+    else if (at - drySince > GRACE_MS) void lease.close('the balance is used up', true)
+  } else if (lowSince === null)
+    lease.money(
+      { lowSince: at, drySince: null },
+      'money.low',
+      `${left}, and the balance has no more`,
+    )
 }
