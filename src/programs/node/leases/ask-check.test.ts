@@ -23,7 +23,7 @@ describe('what a node looks at before it signs a lease', () => {
       [{ ...askOf(), epoch: 2 }, /name epoch 1, not 2/],
       [{ ...askOf(), group: groupOf({ count: 2 }) }, /not for this group/],
       [askOf({}, { rate: '1' }), /says 1, its units come to/],
-      [askOf({}, { acceptByMs: NOW - 5 }), /5 ms ago/],
+      [askOf({}, { acceptByMs: NOW - 60_005 }), /60005 ms ago/],
       [askOf({}, { noticeS: 61 }), /61 s is over the 60 s/],
     ]
     for (const [ask, message] of cases) {

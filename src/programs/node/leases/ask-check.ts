@@ -1,6 +1,7 @@
 /** What a node makes sure of before it signs the terms of a lease. */
 import { gpuName, type Gpu } from '../../../core/protocol/capacity.ts'
 import type { LeaseCommand } from '../../../core/protocol/lease-control.ts'
+import { MAX_CLOCK_SKEW_MS } from '../../../core/protocol/link.ts'
 import { checkLease, leaseSchema, leaseText, type Lease } from '../../../core/protocol/lease.ts'
 import { priceGroup, type Prices } from '../../../core/protocol/price-sheet.ts'
 import type { Millis } from '../../../core/base/time.ts'
@@ -77,9 +78,10 @@ function mismatchOf(terms: Lease, ask: Ask, gateway: string, node: string): stri
   return wrong ? `the terms name ${wrong[0]} ${wrong[1]}, not ${wrong[2]}` : null
 }
 
+/** The gateway is the judge of that; what is late by any clock needs no signature. */
 function lateness({ acceptByMs }: Lease, now: Millis): string | null {
   const lateMs = now - acceptByMs
-  return lateMs > 0 ? `the terms had to be accepted ${lateMs} ms ago` : null
+  return lateMs > MAX_CLOCK_SKEW_MS ? `the terms had to be accepted ${lateMs} ms ago` : null
 }
 
 function tooCheap(terms: Lease, { group }: Ask, prices: Prices): AskRefusal | null {

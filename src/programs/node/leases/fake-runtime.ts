@@ -12,6 +12,7 @@ import type {
   Output,
   ReplicaStatus,
   Runtime,
+  Stats,
   Target,
   VolumeTarget,
 } from '../../../io/runtime/runtime.ts'
@@ -39,6 +40,7 @@ export class FakeRuntime implements Runtime {
   /** What `recover` finds that nobody knows. */
   unknown: Found[] = []
   closed = false
+  samples = 0
   /** Awaited by each `run`: hold it, throw in it, or tell events. */
   running: (spec: LeaseSpec, signal: AbortSignal) => Promise<void> | void = () => {}
   stopping: () => Promise<void> | void = () => {}
@@ -127,6 +129,14 @@ export class FakeRuntime implements Runtime {
     return this.exporting()
   }
 
+  async stats(target: Target): Promise<Stats> {
+    this.#find(target)
+    this.samples += 1
+    const [memoryBytes, memoryLimitBytes] = [this.samples, 10]
+    const traffic = { receivedBytes: 1, sentBytes: 2 }
+    return { cpuNanos: 7n, memoryBytes, memoryLimitBytes, pids: 1, ...traffic }
+  }
+
   async close(): Promise<void> {
     this.closed = true
   }
@@ -143,9 +153,6 @@ export class FakeRuntime implements Runtime {
   datagrams(): never {
     throw unused()
   }
-  stats(): never {
-    throw unused()
-  }
   egressBytes(): Promise<bigint> {
     throw unused()
   }
@@ -160,8 +167,12 @@ export class FakeRuntime implements Runtime {
 
 const unused = (): Error => new Error('a node asks no such thing of its runtime')
 
-export async function textOf(stream: AsyncIterable<unknown>): Promise<string> {
+/** All that comes. The stream is not destroyed by it: its other direction may go on. */
+export function textOf(stream: Readable): Promise<string> {
   const chunks: Buffer[] = []
-  for await (const chunk of stream) chunks.push(Buffer.from(String(chunk)))
-  return Buffer.concat(chunks).toString()
+  return new Promise((resolve, reject) => {
+    stream.on('data', (chunk: Buffer) => chunks.push(chunk))
+    stream.on('end', () => resolve(Buffer.concat(chunks).toString()))
+    stream.on('error', reject)
+  })
 }

@@ -11,16 +11,19 @@ import { silentLogger } from '../../../io/telemetry/logger.ts'
 import { FakeRuntime } from './fake-runtime.ts'
 import { openLeaseHost, type LeaseHost } from './lease-host.ts'
 import { LeaseShelf } from './lease-shelf.ts'
+import { RestoreSpool } from './restore-spool.ts'
 import type { HostRoom } from './room.ts'
 import { askOf, GATEWAY, HOST, LEASE, manifestOf, NOW, SHEET, type Wish } from './test-kit.ts'
 
 export type Reported<K extends LeaseReport['kind']> = Extract<LeaseReport, { kind: K }>
 
 export async function setupHost(t: TestContext, room: HostRoom = HOST) {
-  const folder = mkdtempSync(join(tmpdir(), 'baseload-leases-'))
-  t.after(() => rmSync(folder, { recursive: true, force: true }))
+  const home = mkdtempSync(join(tmpdir(), 'baseload-leases-'))
+  t.after(() => rmSync(home, { recursive: true, force: true }))
+  const folder = join(home, 'leases')
   const identity = ephemeralIdentity('node')
   const clock = { now: NOW }
+  const restores = new RestoreSpool(join(home, 'restores'))
   const open = async (runtime: FakeRuntime): Promise<LeaseHost> => {
     const host = await openLeaseHost({
       identity,
@@ -28,7 +31,7 @@ export async function setupHost(t: TestContext, room: HostRoom = HOST) {
       shelf: new LeaseShelf(folder, silentLogger),
       room,
       seller: { node: identity.id, prices: readPrices(SHEET), noticeS: 3600 },
-      restore: () => Promise.resolve(null),
+      restores,
       now: () => clock.now,
       logger: silentLogger,
       stopAgainMs: 1,
@@ -52,7 +55,7 @@ export async function setupHost(t: TestContext, room: HostRoom = HOST) {
   }
   const askFor = (wish: Wish = {}, more: { id?: string; epoch?: number } = {}) =>
     askOf(wish, { node: identity.id, ...more })
-  return { host, runtime, gateway, folder, identity, clock, open, askFor, lease }
+  return { host, runtime, gateway, folder, restores, identity, clock, open, askFor, lease }
 }
 
 export const runOf = (

@@ -54,6 +54,10 @@ export class LeaseEntry {
     this.#asked = asked
   }
 
+  prolong(untilMs: Millis): void {
+    if (this.#asked !== null) this.#asked = { ...this.#asked, untilMs }
+  }
+
   dropAsked(): void {
     if (this.#asked !== null) this.#book.giveBack(this.#asked.hold)
     this.#asked = null

@@ -128,6 +128,19 @@ describe('a lease that runs', { timeout }, () => {
     assert.deepEqual(readdirSync(folder), [])
   })
 
+  it('outlives an amendment that came to nothing', async (t) => {
+    const { host, gateway, runtime, askFor, lease } = await setupHost(t)
+    await lease()
+    const amended = askFor({ cpuMilli: 2000 }, { epoch: 2 })
+    host.command(GATEWAY, amended)
+    await gateway.heard('accepted', amended)
+    assert.equal(host.free.cpuMilli, 2000)
+    host.command(GATEWAY, stopOf(2))
+    await gateway.heard('stopped', amended)
+    assert.equal(host.free.cpuMilli, 3500)
+    assert.deepEqual(runtime.stops, [])
+  })
+
   it('is stopped again until that works, and only then is its room free', async (t) => {
     const { host, gateway, runtime, lease } = await setupHost(t)
     await lease()

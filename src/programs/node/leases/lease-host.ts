@@ -5,21 +5,22 @@
 import { reasonOf } from '../../../core/base/refusal.ts'
 import { DAY, MINUTE, type Millis } from '../../../core/base/time.ts'
 import {
-  LEASE_DOMAIN,
   MAX_ASK_MS,
   MAX_LEASES_PER_NODE,
   type LeaseCommand,
 } from '../../../core/protocol/lease-control.ts'
 import { groupText } from '../../../core/protocol/lease.ts'
 import type { Identity } from '../../../io/keys/identity.ts'
-import type { LeaseSpec, Runtime, RuntimeEvent } from '../../../io/runtime/runtime.ts'
+import type { Runtime, RuntimeEvent } from '../../../io/runtime/runtime.ts'
 import type { Logger } from '../../../io/telemetry/logger.ts'
-import { checkAsk, type Ask, type AskRefusal, type Seller } from './ask-check.ts'
-import { LeaseEntry } from './lease-entry.ts'
+import { acceptAsk, occupyAgain } from './acceptance.ts'
+import type { Ask, AskRefusal, Seller } from './ask-check.ts'
+import { LeaseEntry, type Asked } from './lease-entry.ts'
 import { clip, LeaseNews, type SendReport } from './lease-news.ts'
 import type { LeaseRecord, LeaseShelf } from './lease-shelf.ts'
-import { keptNeedOf, needOf, RoomBook, type HostRoom } from './room.ts'
-import { Tenancy, type Ending } from './tenancy.ts'
+import type { RestoreSpool } from './restore-spool.ts'
+import { keptNeedOf, RoomBook, type HostRoom } from './room.ts'
+import { Tenancy, type Ending, type TenancyParts } from './tenancy.ts'
 
 export type HostParts = {
   readonly identity: Identity
@@ -27,7 +28,7 @@ export type HostParts = {
   readonly shelf: LeaseShelf
   readonly room: HostRoom
   readonly seller: Seller
-  readonly restore: NonNullable<LeaseSpec['restore']>
+  readonly restores: RestoreSpool
   readonly now: () => Millis
   readonly logger: Logger
   readonly stopAgainMs?: number
@@ -42,13 +43,15 @@ type Keep = Extract<LeaseCommand, { kind: 'keep' }>
 export const KEEP_VOLUMES_MS = DAY
 /** A gateway that is away for so long has given the lease to another node. */
 export const ORPHAN_MS = 30 * MINUTE
+const SAY_AGAIN_MS = MINUTE
 /** What nobody is known to want any more may still write down what it has. */
 const UNWANTED_GRACE_S = 10
 
 /** Reads what an earlier run left, and goes on with it. Throws when the runtime does not answer. */
 export async function openLeaseHost(parts: HostParts): Promise<LeaseHost> {
+  await parts.restores.open()
   const records = await parts.shelf.readAll()
-  const running = records.filter(({ keptUntilMs }) => keptUntilMs === null)
+  const running = records.filter(({ kept }) => kept === null)
   const { stopped } = await parts.runtime.recover(
     new Map(running.map(({ lease, epoch }) => [lease, epoch])),
   )
@@ -63,12 +66,14 @@ export class LeaseHost {
   readonly #entries = new Map<string, LeaseEntry>()
   readonly #news = new Map<string, LeaseNews>()
   readonly #lastLinkedAt = new Map<string, Millis>()
+  #saidAt: Millis
   #draining = false
   #closed = false
 
   constructor(parts: HostParts, records: readonly LeaseRecord[] = []) {
     this.#parts = parts
     this.#book = new RoomBook(parts.room)
+    this.#saidAt = parts.now()
     for (const record of records) this.#resume(record)
   }
 
@@ -88,6 +93,12 @@ export class LeaseHost {
     if (entry.tenancy !== null)
       return { record: entry.tenancy.record, runs: !entry.tenancy.isEnding }
     return entry.kept === null ? null : { record: entry.kept, runs: false }
+  }
+
+  /** What was promised to this gateway, and has not been started. */
+  accepted(gateway: string, lease: string): Asked | null {
+    const entry = this.#entries.get(lease)
+    return entry?.gateway === gateway ? entry.asked : null
   }
 
   linked(gateway: string, send: SendReport): void {
@@ -128,12 +139,13 @@ export class LeaseHost {
       if (news.isLinked) this.#lastLinkedAt.set(gateway, now)
       news.flush()
     }
+    if (now - this.#saidAt >= SAY_AGAIN_MS) this.#sayAgain(now)
     for (const entry of this.#entries.values()) {
-      if (entry.asked !== null && now > entry.asked.untilMs) entry.dropAsked()
+      if (entry.asked !== null && now > entry.asked.untilMs) this.#expire(entry)
       const awayMs = now - (this.#lastLinkedAt.get(entry.gateway) ?? now)
       if (entry.tenancy !== null && awayMs > ORPHAN_MS)
         this.#end(entry, unwanted(`no link to its gateway for ${Math.round(awayMs / MINUTE)} min`))
-      const keptMs = now - (entry.kept?.keptUntilMs ?? now)
+      const keptMs = now - (entry.kept?.kept?.untilMs ?? now)
       if (keptMs > 0 && entry.leaving === null) void this.#forget(entry)
       this.#dropEmpty(entry)
     }
@@ -145,6 +157,12 @@ export class LeaseHost {
     const tenancies = [...this.#entries.values()].flatMap(({ tenancy }) => tenancy ?? [])
     await Promise.all(tenancies.map((tenancy) => tenancy.leave()))
     await this.#parts.runtime.close()
+  }
+
+  /** So that a gateway that has given a lease to somebody else can say so, whatever was lost on the way. */
+  #sayAgain(now: Millis): void {
+    this.#saidAt = now
+    for (const { tenancy } of this.#entries.values()) tenancy?.sayAgain()
   }
 
   #ask(gateway: string, ask: Ask): void {
@@ -170,20 +188,14 @@ export class LeaseHost {
 
   /** Null when it was accepted and answered. */
   #accept(gateway: string, ask: Ask): AskRefusal | null {
-    const { identity, room, seller, now } = this.#parts
-    const { lease, epoch, group, terms } = ask
+    const { lease } = ask
     if (this.#draining) return { code: 'node_draining', message: 'the node takes no new leases' }
     if (!this.#entries.has(lease) && this.#entries.size >= MAX_LEASES_PER_NODE)
       return { code: 'lease_limit', message: `${MAX_LEASES_PER_NODE} leases are here` }
-    const checked = checkAsk({ ask, gateway, seller, now: now() })
-    if ('code' in checked) return checked
-    const need = needOf(group, checked.gpus, room)
-    const hold = 'short' in need ? need : this.#book.take(lease, need)
-    if ('short' in hold) return { code: 'lease_no_room', message: hold.short }
-    const signature = identity.sign(LEASE_DOMAIN, terms)
-    const untilMs = now() + MAX_ASK_MS
-    this.#entryOf(lease, gateway).accept({ epoch, group, terms, signature, untilMs, hold })
-    this.#answer(gateway, ask, signature)
+    const asked = acceptAsk({ ask, gateway, parts: this.#parts, book: this.#book })
+    if ('code' in asked) return asked
+    this.#entryOf(lease, gateway).accept(asked)
+    this.#answer(gateway, ask, asked.signature)
     return null
   }
 
@@ -205,7 +217,7 @@ export class LeaseHost {
     }
     if (accepted) entry.begin()
     const gpus = [...(entry.lastHold?.gpus ?? [])].map(([unit, cdi]) => ({ unit, cdi: [...cdi] }))
-    this.#start(entry, { v: 1, gateway, lease, epoch, group, manifest, gpus, keptUntilMs: null })
+    this.#start(entry, { v: 1, gateway, lease, epoch, group, manifest, gpus, kept: null })
   }
 
   #start(entry: LeaseEntry, record: LeaseRecord): void {
@@ -214,28 +226,32 @@ export class LeaseHost {
       entry.tenancy.sayAgain()
       return
     }
-    entry.tenancy ??= new Tenancy(
-      { ...this.#parts, news: this.#newsOf(entry.gateway) },
-      record,
-      entry.kept?.epoch ?? null,
-    )
+    const { kept } = entry
+    // Somebody else may have had it since: its volumes are older than what the tenant has seen.
+    const foreign = kept?.kept?.stale === true && record.epoch > kept.epoch + 1
+    entry.tenancy ??= new Tenancy(this.#tenancyParts(entry.gateway), record, foreign)
     entry.kept = null
     void entry.tenancy.run(record).then((started) => {
       if (started) entry.settle()
     })
   }
 
+  #tenancyParts(gateway: string): TenancyParts {
+    return { ...this.#parts, news: this.#newsOf(gateway) }
+  }
+
+  /** Only what runs, waits or is kept under this very epoch: an amendment that came to nothing ends no lease. */
   #stop(gateway: string, command: Stop): void {
     const { lease, epoch, reason, keepVolumes, graceS } = command
     const entry = this.#entries.get(lease)
     const stopped = (why: string) =>
       this.#newsOf(gateway).state({ kind: 'stopped', lease, epoch, reason: why })
     if (entry?.gateway !== gateway) return stopped('unknown here')
-    if (epoch < entry.epoch) return stopped(`epoch ${entry.epoch} is here`)
-    entry.dropAsked()
+    if (entry.asked?.epoch === epoch) entry.dropAsked()
     if (entry.leaving) return this.#later(entry, gateway, command)
-    if (entry.tenancy !== null) return this.#end(entry, { graceS, keepVolumes, reason })
-    if (entry.kept === null || keepVolumes) stopped(reason)
+    if (entry.tenancy?.record.epoch === epoch)
+      return this.#end(entry, { graceS, keepVolumes, reason, stale: false })
+    if (entry.kept?.epoch !== epoch || keepVolumes) stopped(reason)
     else void this.#forget(entry).then(() => stopped(reason))
     this.#dropEmpty(entry)
   }
@@ -271,14 +287,14 @@ export class LeaseHost {
   async #ended(
     entry: LeaseEntry,
     record: LeaseRecord,
-    { keepVolumes, reason }: Ending,
+    { keepVolumes, reason, stale }: Ending,
   ): Promise<void> {
     const { shelf, room, now, logger } = this.#parts
     const { lease, epoch, group } = record
     const need = keptNeedOf(group, room)
     const keeps =
       keepVolumes && group.units.some(({ resources }) => resources.volumes.some(isPersistent))
-    const kept = keeps ? { ...record, keptUntilMs: now() + KEEP_VOLUMES_MS } : null
+    const kept = keeps ? { ...record, kept: { untilMs: now() + KEEP_VOLUMES_MS, stale } } : null
     try {
       await (kept === null ? shelf.remove(lease) : shelf.write(kept))
     } catch (error) {
@@ -325,22 +341,26 @@ export class LeaseHost {
   }
 
   #resume(record: LeaseRecord): void {
-    const { room, now } = this.#parts
-    const { lease, gateway, epoch, group, gpus, keptUntilMs } = record
+    const { lease, gateway, kept } = record
     const entry = this.#entryOf(lease, gateway)
-    const need = keptUntilMs === null ? needOf(group, [], room) : keptNeedOf(group, room)
-    // What it takes is no longer known: nothing more is sold until it has ended.
-    const all = { ...room, diskBytes: room.disks.map(({ bytes }) => bytes), gpus: [] }
-    const cdis = new Map(gpus.map(({ unit, cdi }) => [unit, cdi]))
-    entry.occupy(this.#book.takeAgain(lease, 'short' in need ? all : need, cdis))
-    this.#lastLinkedAt.set(gateway, now())
-    if (keptUntilMs !== null) {
+    entry.occupy(occupyAgain(record, this.#parts.room, this.#book))
+    this.#lastLinkedAt.set(gateway, this.#parts.now())
+    if (kept !== null) {
       entry.kept = record
       return
     }
-    const parts = { ...this.#parts, news: this.#newsOf(gateway) }
-    entry.tenancy = new Tenancy(parts, record, epoch)
+    entry.tenancy = new Tenancy(this.#tenancyParts(gateway), record, false)
     void entry.tenancy.run(record)
+  }
+
+  /** Nobody started what was accepted; unless its volumes are still on their way. */
+  #expire(entry: LeaseEntry): void {
+    const { restores, logger } = this.#parts
+    if (restores.isFilling(entry.lease)) return entry.prolong(this.#parts.now() + MAX_ASK_MS)
+    entry.dropAsked()
+    restores.clear(entry.lease).catch((error: unknown) => {
+      logger.warn('snapshots not removed', { lease: entry.lease, error: reasonOf(error) })
+    })
   }
 
   #answer(gateway: string, { lease, epoch }: Ref, signature: string): void {
@@ -372,6 +392,7 @@ export class LeaseHost {
 const unwanted = (reason: string): Ending => ({
   graceS: UNWANTED_GRACE_S,
   keepVolumes: true,
+  stale: true,
   reason,
 })
 

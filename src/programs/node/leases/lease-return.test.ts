@@ -4,6 +4,7 @@ import { readdirSync } from 'node:fs'
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
+import { setImmediate as turn } from 'node:timers/promises'
 import { FakeRuntime } from './fake-runtime.ts'
 import { gatewayOf, runOf, setupHost, stopOf } from './host-kit.ts'
 import { KEEP_VOLUMES_MS, ORPHAN_MS } from './lease-host.ts'
@@ -76,12 +77,24 @@ describe('a gateway that is back', { timeout }, () => {
     assert.deepEqual(runtime.stops, [])
   })
 
+  it('hears once a minute what runs, in case that it has given it away', async (t) => {
+    const { host, gateway, clock, lease } = await setupHost(t)
+    await lease()
+    gateway.reports.all.length = 0
+    host.tick()
+    assert.deepEqual(gateway.kinds(), [])
+    clock.now += 60_000
+    host.tick()
+    host.tick()
+    assert.deepEqual(gateway.kinds(), ['status'])
+  })
+
   it('hears what a congested link did not take, a little later', async (t) => {
     const { host, gateway, lease } = await setupHost(t)
     await lease()
     gateway.line.open = false
     host.command(GATEWAY, stopOf(1))
-    while (host.running > 0) await new Promise((resolve) => void setImmediate(resolve))
+    while (host.running > 0) await turn()
     assert.ok(!gateway.kinds().includes('stopped'))
     gateway.line.open = true
     host.tick()
@@ -147,8 +160,7 @@ describe('volumes that are kept', { timeout }, () => {
     assert.equal(again.free.diskBytes[0], 90 * GIB)
     clock.now += KEEP_VOLUMES_MS + 1
     again.tick()
-    while (again.find(GATEWAY, LEASE) !== null)
-      await new Promise((resolve) => void setImmediate(resolve))
+    while (again.find(GATEWAY, LEASE) !== null) await turn()
     assert.deepEqual([...runtime.removedVolumes, ...second.removedVolumes], [LEASE])
     assert.deepEqual(readdirSync(folder), [])
     assert.equal(again.free.diskBytes[0], 100 * GIB)
@@ -167,16 +179,18 @@ describe('volumes that are kept', { timeout }, () => {
   })
 
   it('serve the next owner of the lease here, and never one after an owner elsewhere', async (t) => {
-    for (const [epoch, removed] of [
-      [2, []],
-      [3, [LEASE]],
+    for (const [epoch, stale, removed] of [
+      [2, true, 0],
+      [3, true, 1],
+      [3, false, 0],
     ] as const) {
       const { host, gateway, runtime, lease } = await setupHost(t)
       await lease(DATA)
-      host.command(GATEWAY, stopOf(1, true))
+      host.command(GATEWAY, stale ? { kind: 'keep', leases: [] } : stopOf(1, true))
       await gateway.heard('stopped')
       await lease(DATA, { epoch })
-      assert.deepEqual(runtime.removedVolumes, removed)
+      await turn()
+      assert.equal(runtime.removedVolumes.length, removed)
       assert.equal(host.free.diskBytes[0], 89 * GIB)
     }
   })

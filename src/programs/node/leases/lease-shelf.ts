@@ -19,8 +19,14 @@ const recordSchema = z.strictObject({
   manifest: manifestSchema,
   /** CDI names by unit of the group. */
   gpus: z.array(z.strictObject({ unit: z.int(), cdi: z.array(z.string()) })),
-  /** Null: it runs. Else only its volumes are kept, until then. */
-  keptUntilMs: z.int().nullable(),
+  /** Null: it runs. Else only its volumes are kept. */
+  kept: z
+    .strictObject({
+      untilMs: z.int(),
+      /** The node ended it by itself: others may have had the lease since. */
+      stale: z.boolean(),
+    })
+    .nullable(),
 })
 export type LeaseRecord = z.infer<typeof recordSchema>
 

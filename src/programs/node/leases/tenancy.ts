@@ -17,6 +17,7 @@ import type {
 import type { Logger } from '../../../io/telemetry/logger.ts'
 import { clip, eventOf, type LeaseNews } from './lease-news.ts'
 import type { LeaseRecord, LeaseShelf } from './lease-shelf.ts'
+import type { RestoreSpool } from './restore-spool.ts'
 import { eventWords, phaseOf, PullWords, replicaReport } from './replica-words.ts'
 
 export type TenancyParts = {
@@ -25,13 +26,14 @@ export type TenancyParts = {
   readonly news: LeaseNews
   readonly now: () => Millis
   readonly logger: Logger
-  /** What fills volumes that do not exist yet. */
-  readonly restore: NonNullable<LeaseSpec['restore']>
+  readonly restores: RestoreSpool
   readonly stopAgainMs?: number
 }
 export type Ending = {
   readonly graceS: number
   readonly keepVolumes: boolean
+  /** Nobody asked for it: the lease is somebody else's by now. */
+  readonly stale: boolean
   readonly reason: string
 }
 type Status = Extract<LeaseReport, { kind: 'status' }>
@@ -39,14 +41,11 @@ type Status = Extract<LeaseReport, { kind: 'status' }>
 /** Pulling says a lot; a tenant reads no faster. */
 const PROGRESS_EVERY_MS = 1_000
 const STOP_AGAIN_MS = 5_000
-/** An older owner of the lease has lost it: what it does now is no longer wanted anywhere. */
-const STALE_GRACE_S = 0
 
 export class Tenancy {
   readonly #parts: TenancyParts
   #record: LeaseRecord
-  /** What was started last, to tell a change of owner. */
-  #ranEpoch: number | null
+  #foreign: boolean
   #ending: Ending | null = null
   #work: Promise<unknown> = Promise.resolve()
   #current = new AbortController()
@@ -58,11 +57,11 @@ export class Tenancy {
   #looking = false
   #lookAgain = false
 
-  /** `ranEpoch`: what a previous run of the agent left here, if anything. */
-  constructor(parts: TenancyParts, record: LeaseRecord, ranEpoch: number | null) {
+  /** `foreign`: volumes that lie here are not to be seen by it. */
+  constructor(parts: TenancyParts, record: LeaseRecord, foreign: boolean) {
     this.#parts = parts
     this.#record = record
-    this.#ranEpoch = ranEpoch
+    this.#foreign = foreign
   }
 
   get record(): LeaseRecord {
@@ -139,10 +138,11 @@ export class Tenancy {
     try {
       this.#say('starting', '')
       await this.#parts.shelf.write(record)
-      await this.#clearForeignVolumes(record)
+      if (this.#foreign) await this.#parts.runtime.removeVolumes(record.lease)
+      this.#foreign = false
       signal.throwIfAborted()
-      this.#ranEpoch = record.epoch
       await this.#parts.runtime.run(this.#specOf(record), signal)
+      await this.#parts.restores.clear(record.lease)
       this.#starting = false
       await this.#lookOnce()
       return true
@@ -156,13 +156,6 @@ export class Tenancy {
     }
   }
 
-  /** Somebody else had the lease since it was here: what its volumes hold is older than what the tenant has seen. */
-  async #clearForeignVolumes({ lease, epoch }: LeaseRecord): Promise<void> {
-    if (this.#ranEpoch === null || this.#ranEpoch >= epoch - 1) return
-    await this.#parts.runtime.stop(lease, { graceS: STALE_GRACE_S, keepVolumes: false })
-    await this.#parts.runtime.removeVolumes(lease)
-  }
-
   #specOf({ lease, epoch, group, manifest, gpus }: LeaseRecord): LeaseSpec {
     return {
       lease,
@@ -170,7 +163,7 @@ export class Tenancy {
       units: group.units,
       manifest,
       gpus: gpusByService({ group, manifest, gpus }),
-      restore: this.#parts.restore,
+      restore: (volume) => this.#parts.restores.take(volume),
     }
   }
 
