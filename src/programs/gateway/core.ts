@@ -62,7 +62,8 @@ export function createCore(
     },
   })
   const market = new LeaseMarket({ tierOf: network.tierOf, now })
-  const hosts = new IngressTable()
+  const own = config.publicUrl === null ? [] : [new URL(config.publicUrl).hostname]
+  const hosts = new IngressTable({ domain: config.leaseDomain, own })
   const bookParts = { store, market, gateway: identity.id, now, logger, linkOf: network.linkOfNode }
   const book = new LeaseBook({
     ...bookParts,

@@ -19,14 +19,15 @@ describe('ingress without an answer', { timeout }, () => {
   })
 
   it('says what a lease waits for, in a page where people ask', async (t) => {
-    const { visit, table } = await setupIngress(t, [fine])
-    table.set(HOST, { state: 'starting', message: 'The image <web> is pulled.', retryAfterS: 3 })
+    const { visit, table, target } = await setupIngress(t, [fine])
+    const message = 'The image <web> is pulled.'
+    table.set(HOST, { state: 'starting', message, retryAfterS: 3 }, target.lease)
     assert.deepEqual(codeOf(await visit()), [503, 'lease_starting', '3'])
     const page = await visit({ headers: { accept: 'text/html,*/*' } })
     assert.equal(page.status, 503)
     assert.equal(page.headers['retry-after'], '3')
     assert.match(page.body, /<h1>503<\/h1><p>The image &lt;web> is pulled\..*lease_starting/s)
-    table.set(HOST, { state: 'moving', message: 'Its node is gone.', retryAfterS: 5 })
+    table.set(HOST, { state: 'moving', message, retryAfterS: 5 }, target.lease)
     assert.deepEqual(codeOf(await visit()), [503, 'lease_unreachable', '5'])
   })
 

@@ -19,7 +19,7 @@ import { createIngress, type Ingress, type IngressOptions } from './ingress.ts'
 import { IngressTable, type IngressTarget } from './ingress-table.ts'
 
 /** The host name that leads to the service. */
-export const HOST = 'web.lease1.localhost'
+export const HOST = 'web.1.localhost'
 
 type VisitOptions = Omit<RequestOptions, 'headers'> & {
   readonly headers?: Readonly<Record<string, string | number>>
@@ -79,8 +79,8 @@ export async function setupIngress(
     http: { ...HTTP, ...http },
     link: () => gateway.server.links().get(node.identity.id) ?? null,
   }
-  const table = new IngressTable()
-  table.set(HOST, { state: 'running', target })
+  const table = new IngressTable({ own: ['gateway.localhost'] })
+  table.set(HOST, { state: 'running', target }, target.lease)
   const ingress = createIngress({ table, ...options })
   t.after(() => ingress.close())
   const server = createHttpServer({

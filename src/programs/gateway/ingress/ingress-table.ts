@@ -24,23 +24,62 @@ export type IngressEntry =
       readonly retryAfterS: number
     }
 
-export class IngressTable {
-  readonly #entries = new Map<string, IngressEntry>()
+export type IngressTableOptions = {
+  /** Each lease has the names `<name>.<lease>.<domain>`, the lease's id without its prefix. Default: `localhost`. */
+  readonly domain?: string
+  /** The gateway's own names. Without any, no lease gets a name of its own choice: it could be the gateway's. */
+  readonly own?: readonly string[]
+}
 
-  /** Leads the host name there from now on, wherever it led before. */
-  set(host: string, entry: IngressEntry): void {
-    this.#entries.set(plainHost(host), entry)
+type Held = { readonly lease: string; readonly entry: IngressEntry }
+
+export class IngressTable {
+  readonly #suffix: string
+  readonly #own: ReadonlySet<string>
+  readonly #held = new Map<string, Held>()
+
+  constructor({ domain = 'localhost', own = [] }: IngressTableOptions = {}) {
+    this.#suffix = `.${plainHost(domain)}`
+    this.#own = new Set(own.map(plainHost))
   }
 
-  remove(host: string): void {
-    this.#entries.delete(plainHost(host))
+  /** Leads the name to the lease from now on. False: it is not for this lease to have, and leads where it led before. */
+  set(host: string, entry: IngressEntry, lease: string): boolean {
+    const name = plainHost(host)
+    if (!this.#mayHave(name, lease)) return false
+    this.#held.set(name, { lease, entry })
+    return true
+  }
+
+  /** The lease has no more use for the name. */
+  remove(host: string, lease: string): void {
+    const name = plainHost(host)
+    if (this.#held.get(name)?.lease === lease) this.#held.delete(name)
   }
 
   /** `host` as `plainHost` writes it. */
   find(host: string): IngressEntry | undefined {
-    return this.#entries.get(host)
+    return this.#held.get(host)?.entry
+  }
+
+  /** Whether it is the gateway's own name, in `plainHost`'s spelling. */
+  isOwn(host: string): boolean {
+    return this.#own.has(host)
+  }
+
+  /** A tenant who could take the gateway's name, or another's, would read their visitors' keys. */
+  #mayHave(name: string, lease: string): boolean {
+    const label = lease.slice(lease.indexOf('_') + 1)
+    if (name.endsWith(this.#suffix)) return name.endsWith(`.${label}${this.#suffix}`)
+    const holder = this.#held.get(name)
+    if (holder !== undefined && holder.lease !== lease) return false
+    return this.#own.size > 0 && !this.#own.has(name) && isPublicName(name)
   }
 }
+
+/** At least two labels, and the last one no number: neither an address nor this machine. */
+const isPublicName = (name: string): boolean =>
+  /^([a-z\d_-]+\.)+[a-z][a-z\d-]*$/.test(name) && !/(^|\.)localhost$/.test(name)
 
 /** A host name in the one spelling that is compared: no port, no last dot, lower case. */
 export function plainHost(host: string): string {

@@ -156,9 +156,10 @@ describe('ingress', { timeout }, () => {
     const get = async (host: string) => (await visit({ headers: { host } })).body
     assert.equal(await get('localhost'), 'the gateway itself')
     assert.equal(await get('api.example.com'), 'the gateway itself')
-    table.set('Shop.Example.com.', { state: 'running', target })
+    assert.equal(await get('Gateway.localhost'), 'the gateway itself')
+    assert.ok(table.set('Shop.Example.com.', { state: 'running', target }, target.lease))
     assert.match(await get('shop.example.com:8080'), /^length/)
-    table.remove('shop.example.com')
+    table.remove('shop.example.com', target.lease)
     assert.equal(await get('shop.example.com'), 'the gateway itself')
   })
 

@@ -56,6 +56,8 @@ export function createIngress(options: IngressOptions): Ingress {
   return {
     takes({ headers }) {
       const host = plainHost(headers.host ?? '')
+      // The gateway's own name may well be below the leases' domain.
+      if (table.isOwn(host)) return false
       return suffixes.some((suffix) => host.endsWith(suffix)) || table.find(host) !== undefined
     },
     request(request, response) {

@@ -216,8 +216,15 @@ export class ProxiedRequest {
     const { request } = this.#visit
     this.#leave()
     if (request.complete || request.destroyed) return
-    const timer = setTimeout(() => request.destroy(), LINGER_MS)
-    request.once('close', () => clearTimeout(timer)).resume()
+    const { socket } = request
+    const timer = setTimeout(() => socket.destroy(), LINGER_MS)
+    const done = (): void => {
+      clearTimeout(timer)
+      socket.off('close', done)
+    }
+    // After its answer a request hears no more of its connection.
+    socket.once('close', done)
+    request.once('end', done).resume()
   }
 
   /** Ends the try that is under way. A tunnel whose exchange is complete stays in the pool. */

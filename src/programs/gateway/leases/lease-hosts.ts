@@ -30,11 +30,12 @@ export function keepHosts(parts: {
             table.set(
               host,
               entryOf(lease, { service: service.name, replicas: service.count }, exposed),
+              id,
             )
           }
         }
       }
-      for (const host of known.get(id) ?? []) if (!names.includes(host)) table.remove(host)
+      for (const host of known.get(id) ?? []) if (!names.includes(host)) table.remove(host, id)
       if (names.length > 0) known.set(id, names)
       else known.delete(id)
     },
