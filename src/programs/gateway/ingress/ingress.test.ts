@@ -81,8 +81,13 @@ describe('ingress', { timeout }, () => {
 
   it('keeps a tunnel for the next request', async (t) => {
     const { visit, tunnels } = await setupIngress(t, [echo])
-    for (let i = 0; i < 5; i++) await visit({ method: 'POST', body: `${i}` })
+    const warnings: Error[] = []
+    const note = (warning: Error): void => void warnings.push(warning)
+    process.on('warning', note)
+    t.after(() => process.off('warning', note))
+    for (let i = 0; i < 30; i++) await visit({ method: 'POST', body: `${i}` })
     assert.equal(tunnels.length, 1)
+    assert.equal(warnings.length, 0, 'nothing piles up on a tunnel')
     await Promise.all(Array.from({ length: 5 }, () => visit()))
     assert.ok(tunnels.length <= 5)
   })

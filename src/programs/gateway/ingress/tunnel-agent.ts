@@ -50,7 +50,8 @@ export class TunnelAgent extends Agent {
           const timer = setTimeout(() => stream.destroy(), LAST_WORDS_MS)
           stream.once('close', () => clearTimeout(timer))
         })
-        created?.(null, stream)
+        // Of a socket's own methods this is the one that `reuseSocket` needs.
+        created?.(null, Object.assign(stream, { ref: () => stream }))
       },
       (error: unknown) => created?.(error instanceof Error ? error : new Error('failed'), NONE),
     )
@@ -71,8 +72,8 @@ export class TunnelAgent extends Agent {
   }
 
   override reuseSocket(stream: Duplex, request: ClientRequest): void {
-    request.reusedSocket = true
     this.#wake.get(stream)?.()
+    super.reuseSocket(stream, request)
   }
 
   get unused(): boolean {
