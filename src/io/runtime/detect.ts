@@ -1,5 +1,4 @@
 /** Finds the container engine of this machine, and says whether what it runs can be sold, or why not. */
-import { existsSync } from 'node:fs'
 import { z } from 'zod'
 import { reasonOf } from '../../core/base/refusal.ts'
 import { firewallProblem } from './firewall.ts'
@@ -29,23 +28,6 @@ type Unusable = {
   readonly usable: false
   readonly problem: string
   readonly fix: string
-}
-
-/** Where engines listen: what DOCKER_HOST says, then the usual places. */
-export function usualSockets(env: NodeJS.ProcessEnv): string[] {
-  const host = env['DOCKER_HOST']
-  if (host?.startsWith('unix://')) return [host.slice('unix://'.length)]
-  const own = env['XDG_RUNTIME_DIR']
-  return [
-    '/var/run/docker.sock',
-    '/run/podman/podman.sock',
-    ...(own === undefined ? [] : [`${own}/docker.sock`, `${own}/podman/podman.sock`]),
-  ]
-}
-
-/** All sockets that exist, in the order given; an empty answer means that no engine is installed or running. */
-export async function detectEngines(sockets: readonly string[]): Promise<Detection[]> {
-  return await Promise.all(sockets.filter((socket) => existsSync(socket)).map(detectEngine))
 }
 
 /** An engine that does not answer within this time is of no use to a lease either. */

@@ -15,6 +15,7 @@ import type { LinkClient, LinkClientOptions } from '../../io/link/link-client.ts
 import type { Logger } from '../../io/telemetry/logger.ts'
 import { runAttempt } from './attempts.ts'
 import type { Bookshelf } from './bookshelf.ts'
+import type { LeaseDoor } from './leases/lease-door.ts'
 import type { ReceiptBook, SendBatch } from './receipt-book.ts'
 import type { StandingOffer } from './standing-offer.ts'
 
@@ -22,6 +23,7 @@ export type AgentParts = {
   readonly identity: Identity
   readonly engine: Engine
   readonly offer: StandingOffer
+  readonly leases: LeaseDoor
   readonly shelf: Bookshelf
   readonly gateways: readonly string[]
   readonly priceOf: (model: string) => TokenPrice | null
@@ -60,6 +62,7 @@ export class Agent {
           `$${formatUsd(BigInt(model.outputNanoUsdPerMTok))} out per million tokens, ${model.slots} at a time`,
       )
     this.#links = parts.gateways.map((url) => this.#dial(url))
+    void this.#offerLeases()
     this.left = this.#leaveWhenAsked()
   }
 
@@ -75,7 +78,7 @@ export class Agent {
   }
 
   #dial(url: string): LinkClient {
-    const { identity, offer, connect, now, random, logger, say } = this.#parts
+    const { identity, offer, leases, connect, now, random, logger, say } = this.#parts
     /** The gateway said to be away already: it is dialled every few seconds, the provider hears it once. */
     let away = false
     let gateway: string | null = null
@@ -93,6 +96,8 @@ export class Agent {
       },
       load: () => this.#load(gateway),
       onAttempt: (attempt) => this.#begin(attempt, gateway),
+      onLease: (command) => leases.command(gateway ?? '', command),
+      onTunnel: (request) => leases.tunnel(gateway ?? '', request),
       onReceiptsAcknowledged: (ids) => this.#bookOf(gateway)?.acknowledged(ids),
       onLinked: (linked) => {
         away = false
@@ -100,10 +105,15 @@ export class Agent {
         // The first heartbeat may have noticed a change after HELLO had left with the old offer.
         if (told !== offer.signed) link.sendOffer()
         say(`linked to gateway ${linked.gateway} at ${url}`)
+        leases.linked(
+          linked.gateway,
+          (report) => link.gateway === linked.gateway && link.reportLease(report),
+        )
         this.#handIn(linked.gateway, () => link.gateway === linked.gateway, send)
       },
       onUnlinked: (reason, retryInMs) => {
         this.#bookOf(gateway)?.unlinked(send)
+        if (gateway !== null) leases.unlinked(gateway)
         gateway = null
         if (!away) say(`no link to ${url}: ${reason}; trying again, next in ${seconds(retryInMs)}`)
         away = true
@@ -111,6 +121,19 @@ export class Agent {
       onRefused: (code, message) => say(`${url} refuses this node (${code}): ${message}`),
     })
     return link
+  }
+
+  /** When the container engine has answered: a node does not wait for it. */
+  async #offerLeases(): Promise<void> {
+    const leases = await this.#parts.leases.offer()
+    if (leases === null) return
+    try {
+      this.#parts.offer.lease(leases)
+    } catch (error) {
+      this.#parts.say(`no leases: ${reasonOf(error)}`)
+      return
+    }
+    for (const link of this.#links) link.sendOffer()
   }
 
   #bookOf(gateway: string | null): ReceiptBook | null {
@@ -192,8 +215,9 @@ export class Agent {
 
   async #leaveWhenAsked(): Promise<void> {
     await once(this.#leave.signal, 'abort')
-    const { say, drainMs, shelf, settleMs = SETTLE_MS } = this.#parts
+    const { say, drainMs, shelf, leases, settleMs = SETTLE_MS } = this.#parts
     for (const link of this.#links) link.drain()
+    leases.drain()
     if (this.#running.size > 0) {
       say(`draining: ${this.#running.size} running, at most ${seconds(drainMs)}`)
       await within(drainMs, this.#allOver(), this.#hurry.signal)
@@ -202,6 +226,7 @@ export class Agent {
     const settled = Promise.all(shelf.books.map((book) => book.settle(settleMs)))
     await within(settleMs, settled, this.#hurry.signal)
     await Promise.all(this.#links.map((link) => link.close()))
+    await leases.close()
     await shelf.close()
     const left = shelf.unacknowledged
     if (left > 0) say(`${left} receipts are kept on disk and handed in at the next start`)

@@ -3,6 +3,7 @@ import { z } from 'zod'
 import { MAX_NANO_USD_PER_MTOK, parseUsd, type TokenPrice } from '../../core/base/money.ts'
 import { Fault } from '../../core/base/refusal.ts'
 import { MAX_MODELS_PER_OFFER, MAX_SLOTS_PER_MODEL } from '../../core/protocol/offer.ts'
+import { leaseSettings } from './leases/lease-settings.ts'
 
 /** Each gateway is a socket, a heartbeat and a spool; a node that needs more is in the wrong region. */
 const MAX_GATEWAYS = 16
@@ -150,6 +151,7 @@ export const nodeConfig = z.strictObject({
     .describe(
       'Whether prompts are kept or learned from. `deny` is a promise to tenants: say `allow` when an upstream keeps them.',
     ),
+  ...leaseSettings,
   drainSeconds: z.coerce
     .number()
     .int()

@@ -286,6 +286,7 @@ async function setup(t: TestContext) {
       gateways: [gateway.url],
       home,
       models: [{ source: 'words.gguf' }],
+      leases: 'off',
       ...settings,
     })
     const options = { logger: silentLogger, say: (line: string) => said.add(line), engine, ...more }

@@ -19,6 +19,9 @@ import {
 import { Earnings } from './earnings.ts'
 import { startEngine } from './engines.ts'
 import { lockHome } from './home-lock.ts'
+import { findRuntime, type FoundRuntime } from './leases/find-runtime.ts'
+import { LeaseDoor } from './leases/lease-door.ts'
+import { openLeases } from './leases/open-leases.ts'
 import { StandingOffer } from './standing-offer.ts'
 
 export type RunningNode = {
@@ -39,6 +42,8 @@ export type NodeOptions = {
   readonly signal?: AbortSignal
   /** In the place of the configured one. */
   readonly engine?: Engine
+  /** In the place of the container engine that runs here. */
+  readonly runtime?: FoundRuntime
   readonly settleMs?: number
 }
 
@@ -54,9 +59,11 @@ export async function startNode(settings: NodeConfig, options: NodeOptions): Pro
   try {
     const identity = loadIdentity('node', join(config.home, 'node.key'))
     say(`this node is ${identity.id}`)
+    // The engine may take long to load its models: the container engine is looked for meanwhile.
+    const runtime = runtimeOf(config, options)
     engine = options.engine ?? (await startEngine(config, options))
     options.signal?.throwIfAborted()
-    return runNode({ config, options, identity, engine, unlock })
+    return runNode({ config, options, identity, engine, runtime, unlock })
   } catch (error) {
     await engine?.close()
     unlock()
@@ -69,12 +76,14 @@ function runNode({
   options,
   identity,
   engine,
+  runtime,
   unlock,
 }: {
   config: NodeConfig
   options: NodeOptions
   identity: Identity
   engine: Engine
+  runtime: Promise<FoundRuntime | string> | null
   unlock: () => void
 }): RunningNode {
   const { logger, say, signal, settleMs } = options
@@ -97,6 +106,11 @@ function runNode({
         now,
       },
       engine.models(),
+    ),
+    leases: new LeaseDoor(
+      runtime === null
+        ? Promise.resolve(null)
+        : openLeases(runtime, { settings: config, identity, now, logger, say }),
     ),
     shelf: new Bookshelf({
       folder: join(home, 'spool'),
@@ -136,6 +150,15 @@ function runNode({
   }
   signal?.addEventListener('abort', () => void stop().catch(() => {}), { once: true })
   return { id: identity.id, drained, drain, stop }
+}
+
+/** Null where no leases are wanted. */
+function runtimeOf(
+  { leases, runtimeSocket }: NodeConfig,
+  { runtime }: NodeOptions,
+): Promise<FoundRuntime | string> | null {
+  if (leases === 'off') return null
+  return runtime ? Promise.resolve(runtime) : findRuntime(runtimeSocket, process.env)
 }
 
 /** Model → price. Where no model was named everything that the engine has is sold, at the default price. */

@@ -35,6 +35,7 @@ export class StandingOffer {
   readonly #parts: OfferParts
   #offer: Offer
   #signed: SignedOffer
+  #leases: Offer['leases'] = null
 
   constructor(parts: OfferParts, models: readonly EngineModel[]) {
     this.#parts = parts
@@ -54,9 +55,19 @@ export class StandingOffer {
   update(models: readonly EngineModel[]): boolean {
     const sold = this.#sold(models)
     if (canonicalJson(sold) === canonicalJson(this.#offer.models)) return false
-    this.#offer = this.#make(sold)
-    this.#signed = this.#sign()
+    this.#replace(sold)
     return true
+  }
+
+  /** From now on with what can be leased here: a new offer, to be sent to every gateway. */
+  lease(leases: Offer['leases']): void {
+    this.#leases = leases
+    this.#replace(this.#offer.models)
+  }
+
+  #replace(models: readonly OfferedModel[]): void {
+    this.#offer = this.#make(models)
+    this.#signed = this.#sign()
   }
 
   #sold(models: readonly EngineModel[]): OfferedModel[] {
@@ -87,7 +98,7 @@ export class StandingOffer {
     return sold
   }
 
-  #make(models: OfferedModel[]): Offer {
+  #make(models: readonly OfferedModel[]): Offer {
     const { identity, software, providerName, region, dataCollection, now } = this.#parts
     const parsed = offerSchema.safeParse({
       v: 1,
@@ -99,6 +110,7 @@ export class StandingOffer {
       region,
       dataCollection,
       models,
+      leases: this.#leases,
     })
     if (parsed.success) return parsed.data
     const problems = parsed.error.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`)

@@ -1,0 +1,72 @@
+/**
+ * Where gateways meet the node's leases. They may come before the container engine has answered: then they wait, in
+ * order; where there is none, they hear so.
+ */
+import type { LeaseCommand } from '../../../core/protocol/lease-control.ts'
+import type { Offer } from '../../../core/protocol/offer.ts'
+import type { IncomingTunnel } from '../../../io/link/tunnel-dialler.ts'
+import type { SendReport } from './lease-news.ts'
+import { serveTunnel } from './lease-tunnels.ts'
+import type { OpenLeases } from './open-leases.ts'
+
+const WHY = 'this node runs no containers'
+
+export class LeaseDoor {
+  readonly #opening: Promise<OpenLeases | null>
+  readonly #lines = new Map<string, SendReport>()
+
+  /** `opening` never rejects. */
+  constructor(opening: Promise<OpenLeases | null>) {
+    this.#opening = opening
+  }
+
+  /** What the node's offer says of leases, as soon as that is known. */
+  async offer(): Promise<Offer['leases']> {
+    return (await this.#opening)?.offer ?? null
+  }
+
+  linked(gateway: string, send: SendReport): void {
+    this.#lines.set(gateway, send)
+    this.#then((open) => open?.host.linked(gateway, send))
+  }
+
+  unlinked(gateway: string): void {
+    this.#lines.delete(gateway)
+    this.#then((open) => open?.host.unlinked(gateway))
+  }
+
+  command(gateway: string, command: LeaseCommand): void {
+    this.#then((open) => {
+      if (open !== null) open.host.command(gateway, command)
+      else this.#refuse(gateway, command)
+    })
+  }
+
+  tunnel(gateway: string, request: IncomingTunnel): void {
+    this.#then((open) => {
+      if (open !== null) void serveTunnel(open.tunnels, gateway, request)
+      else request.refuse('tunnel_unsupported', WHY)
+    })
+  }
+
+  /** Nothing new begins; what runs runs on. */
+  drain(): void {
+    this.#then((open) => open?.host.drain())
+  }
+
+  /** Containers run on without the agent. */
+  async close(): Promise<void> {
+    await (await this.#opening)?.close()
+  }
+
+  #then(use: (open: OpenLeases | null) => void): void {
+    void this.#opening.then(use)
+  }
+
+  #refuse(gateway: string, command: LeaseCommand): void {
+    if (command.kind !== 'ask') return
+    const { lease, epoch } = command
+    const send = this.#lines.get(gateway)
+    send?.({ kind: 'refused', lease, epoch, code: 'lease_unsupported', message: WHY })
+  }
+}

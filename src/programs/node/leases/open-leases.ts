@@ -1,0 +1,99 @@
+/** Opens the node's leases on the container engine that was found, or says in one line why there are none. */
+import { mkdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import { reasonOf } from '../../../core/base/refusal.ts'
+import type { Millis } from '../../../core/base/time.ts'
+import type { Offer } from '../../../core/protocol/offer.ts'
+import { readPrices } from '../../../core/protocol/price-sheet.ts'
+import type { Identity } from '../../../io/keys/identity.ts'
+import type { RuntimeEvent } from '../../../io/runtime/runtime.ts'
+import type { Logger } from '../../../io/telemetry/logger.ts'
+import type { FoundRuntime } from './find-runtime.ts'
+import { openLeaseHost, type LeaseHost } from './lease-host.ts'
+import type { LeaseSettings } from './lease-settings.ts'
+import { LeaseShelf } from './lease-shelf.ts'
+import type { TunnelParts } from './lease-tunnels.ts'
+import { capacityOf, measureMachine, roomOf, roomWords } from './machine-room.ts'
+import { RestoreSpool } from './restore-spool.ts'
+
+export type OpenLeases = {
+  readonly host: LeaseHost
+  readonly tunnels: TunnelParts
+  readonly offer: NonNullable<Offer['leases']>
+  close(): Promise<void>
+}
+
+type OpenInput = {
+  readonly settings: LeaseSettings & { readonly home: string; readonly region: string | null }
+  readonly identity: Identity
+  readonly now: () => Millis
+  readonly logger: Logger
+  readonly say: (line: string) => void
+}
+
+const TICK_MS = 1_000
+
+/** Null where there is nothing to lease out; the provider has been told why. Never rejects. */
+export async function openLeases(
+  found: Promise<FoundRuntime | string>,
+  input: OpenInput,
+): Promise<OpenLeases | null> {
+  try {
+    const runtime = await found
+    if (typeof runtime !== 'string') return await openOn(runtime, input)
+    input.say(`no leases: ${runtime}`)
+  } catch (error) {
+    input.say(`no leases: ${reasonOf(error)}`)
+    input.logger.error('leases not opened', { error })
+  }
+  return null
+}
+
+async function openOn(
+  found: FoundRuntime,
+  { settings, identity, now, logger, say }: OpenInput,
+): Promise<OpenLeases> {
+  const { home, leasePrices } = settings
+  const room = roomOf(await measureMachine(found.dataFolder), settings, process.memoryUsage.rss())
+  const capacity = capacityOf(room, found.facts, settings)
+  const folder = join(home, 'runtime')
+  await mkdir(folder, { recursive: true, mode: 0o700 })
+  // Events of what runs already come before the host stands.
+  const early: RuntimeEvent[] = []
+  let host: LeaseHost | null = null
+  const onEvent = (event: RuntimeEvent): void => {
+    if (host === null) early.push(event)
+    else host.hear(event)
+  }
+  const runtime = await found.open({ agent: identity.id, folder, onEvent })
+  const restores = new RestoreSpool(join(home, 'restores'))
+  try {
+    host = await openLeaseHost({
+      identity,
+      runtime,
+      shelf: new LeaseShelf(join(home, 'leases'), logger),
+      room,
+      seller: { node: identity.id, prices: readPrices(leasePrices), noticeS: capacity.noticeS },
+      restores,
+      now,
+      logger,
+    })
+  } catch (error) {
+    await runtime.close()
+    throw error
+  }
+  const opened = host
+  for (const event of early) opened.hear(event)
+  say(roomWords(capacity, leasePrices))
+  if (opened.running > 0) say(`leases that run on: ${opened.running}`)
+  const ticker = setInterval(() => opened.tick(), TICK_MS)
+  return {
+    host: opened,
+    tunnels: { host: opened, runtime, restores, now, logger },
+    offer: { capacity, prices: leasePrices },
+    close: async () => {
+      clearInterval(ticker)
+      await opened.close()
+    },
+  }
+}
