@@ -60,7 +60,7 @@ function aFleet(nodes: readonly TraceNode[]) {
     const pool = book.pool(`model ${kind}`)
     pools.set(kind, pool)
     const freeMilli = Array.from({ length: gpus }, () => 1000)
-    book.set(name, pool, { cpuMilli, memoryBytes, diskBytes: [], gpus: [{ kind, freeMilli }] })
+    book.set(name, pool, { cpuMilli, memoryBytes, supplies: [], gpus: [{ kind, freeMilli }] })
   }
   return { book, pools, totalMilli: book.freeGpuMilli.reduce((a, b) => a + b, 0) }
 }
@@ -73,7 +73,7 @@ function openingsFor(pod: Pod, pools: ReadonlyMap<number, Pool>): Opening[] {
 const needOf = (pod: Pod, kind: number): Need => ({
   cpuMilli: pod.cpuMilli,
   memoryBytes: pod.memoryBytes,
-  diskBytes: [],
+  supplies: [],
   gpus: pod.gpuUnits === 0 ? [] : [{ kind, units: pod.gpuUnits, milli: pod.gpuMilli }],
 })
 

@@ -41,9 +41,9 @@ export type Judgement = {
 
 export type Pool = {
   readonly key: string
+  /** Unlike that of any other pool, and as short-lived as the book: never to be ranked by. */
+  readonly number: number
   readonly twins: Map<string, Twins>
-  /** Counts up when anything becomes free here: what was full may not be any more. */
-  freed: number
 }
 
 type Reservation = { readonly node: string; readonly need: Need; readonly gpus: Taken }
@@ -52,8 +52,11 @@ export class CapacityBook {
   /** Thousandths of GPUs that are free, by kind. */
   readonly freeGpuMilli: number[] = []
   readonly #pools = new Map<string, Pool>()
+  #made = 0
   readonly #nodes = new Map<string, Twins>()
   readonly #reservations = new Map<string, Reservation>()
+  /** What is reserved on each node, by id. */
+  readonly #ids = new Map<string, Set<string>>()
 
   get size(): number {
     return this.#nodes.size
@@ -62,7 +65,7 @@ export class CapacityBook {
   pool(key: string): Pool {
     const known = this.#pools.get(key)
     if (known) return known
-    const pool: Pool = { key, twins: new Map(), freed: 0 }
+    const pool: Pool = { key, number: this.#made++, twins: new Map() }
     this.#pools.set(key, pool)
     return pool
   }
@@ -71,14 +74,17 @@ export class CapacityBook {
     return this.#nodes.get(node)?.room ?? null
   }
 
-  /** A node comes, or tells anew what is free on it. */
-  set(node: string, pool: Pool, room: Room): void {
-    this.#leave(node)
-    this.#join(node, pool, room)
-    pool.freed += 1
+  /** A node comes, or comes again otherwise: `room` is all it has. Returns what is not reserved of it. */
+  set(node: string, pool: Pool, room: Room): Room {
+    this.remove(node)
+    let free = room
+    for (const { need, gpus } of this.#reservedOn(node)) free = take(free, need, gpus)
+    this.#pools.set(pool.key, pool)
+    this.#join(node, pool, free)
+    return free
   }
 
-  /** A node goes. What was reserved on it is forgotten as it is released. */
+  /** A node goes. What is reserved on it is so when it comes back, unless it is released meanwhile. */
   remove(node: string): void {
     const pool = this.#nodes.get(node)?.pool
     this.#leave(node)
@@ -90,6 +96,9 @@ export class CapacityBook {
     const twins = this.#nodes.get(node)
     if (!twins || this.#reservations.has(id) || !fits(twins.room, need)) return false
     this.#reservations.set(id, { node, need, gpus })
+    const ids = this.#ids.get(node)
+    if (ids) ids.add(id)
+    else this.#ids.set(node, new Set([id]))
     this.#move(node, twins, take(twins.room, need, gpus))
     return true
   }
@@ -100,12 +109,21 @@ export class CapacityBook {
     if (!reservation) return false
     this.#reservations.delete(id)
     const { node, need, gpus } = reservation
+    const ids = this.#ids.get(node)
+    ids?.delete(id)
+    if (ids?.size === 0) this.#ids.delete(node)
     const twins = this.#nodes.get(node)
-    if (twins) {
-      this.#move(node, twins, give(twins.room, need, gpus))
-      twins.pool.freed += 1
-    }
+    if (twins) this.#move(node, twins, give(twins.room, need, gpus))
     return true
+  }
+
+  /** On which node the id has something reserved. */
+  nodeOf(id: string): string | null {
+    return this.#reservations.get(id)?.node ?? null
+  }
+
+  #reservedOn(node: string): Reservation[] {
+    return [...(this.#ids.get(node) ?? [])].flatMap((id) => this.#reservations.get(id) ?? [])
   }
 
   #move(node: string, from: Twins, room: Room): void {

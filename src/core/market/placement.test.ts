@@ -107,7 +107,7 @@ describe('placement', () => {
     const mix = new WorkloadMix([])
     assert.equal(choosePlace([{ pool, need: aNeed({ units: 5 }) }], mix, null), null)
     assert.equal(choosePlace([{ pool, need: aNeed({ kind: 7, units: 1 }) }], mix, null), null)
-    assert.equal(choosePlace([{ pool, need: { ...aNeed(), diskBytes: [1] } }], mix, null), null)
+    assert.equal(choosePlace([{ pool, need: { ...aNeed(), supplies: [1] } }], mix, null), null)
   })
 })
 
@@ -169,7 +169,7 @@ const aRoom = (
 ): Room => ({
   cpuMilli: more.cpuMilli ?? 64_000,
   memoryBytes: 256 * GIB,
-  diskBytes: [],
+  supplies: [],
   gpus: [{ kind: more.kind ?? 0, freeMilli: more.freeMilli ?? [1000, 1000, 1000, 1000] }],
 })
 
@@ -184,7 +184,7 @@ const aNeed = (
 ): Need => ({
   cpuMilli: more.cpuMilli ?? 4000,
   memoryBytes: more.memoryBytes ?? 8 * GIB,
-  diskBytes: [],
+  supplies: [],
   gpus: more.units ? [{ kind: more.kind ?? 0, units: more.units, milli: more.milli ?? 1000 }] : [],
 })
 

@@ -10,14 +10,14 @@ export type GpuPool = {
 export type Room = {
   readonly cpuMilli: number
   readonly memoryBytes: number
-  /** In the order of `DISKS`. */
-  readonly diskBytes: readonly number[]
+  /** In the order of `SUPPLIES`. */
+  readonly supplies: readonly number[]
   readonly gpus: readonly GpuPool[]
 }
 
-/** Space for containers, then persistent storage by class. RAM volumes are memory. */
-export const DISKS = ['ephemeral', 'default', 'beta1', 'beta2', 'beta3'] as const
-export type Disk = (typeof DISKS)[number]
+/** Bytes for containers, bytes of persistent storage by class (RAM volumes are memory), and IP addresses. */
+export const SUPPLIES = ['ephemeral', 'default', 'beta1', 'beta2', 'beta3', 'ips'] as const
+export type Supply = (typeof SUPPLIES)[number]
 
 export type GpuNeed = {
   readonly kind: number
@@ -36,8 +36,8 @@ export const WHOLE_GPU_MILLI = 1000
 /** Whether all of it is free. Needs of one kind of GPU come once in a need. */
 export function fits(room: Room, need: Need): boolean {
   if (need.cpuMilli > room.cpuMilli || need.memoryBytes > room.memoryBytes) return false
-  for (const [disk, bytes] of need.diskBytes.entries())
-    if (bytes > (room.diskBytes[disk] ?? 0)) return false
+  for (let at = 0; at < need.supplies.length; at++)
+    if ((need.supplies[at] ?? 0) > (room.supplies[at] ?? 0)) return false
   for (const gpu of need.gpus) {
     const pool = poolOf(room, gpu.kind)
     if (!pool || countFree(pool, gpu.milli) < gpu.units) return false
@@ -47,6 +47,10 @@ export function fits(room: Room, need: Need): boolean {
 
 export const poolOf = (room: Room, kind: number): GpuPool | undefined =>
   room.gpus.find((pool) => pool.kind === kind)
+
+/** Whether the node has all kinds of GPU that are needed, however few. */
+export const hasKinds = (room: Room, need: Need): boolean =>
+  need.gpus.every(({ kind }) => poolOf(room, kind) !== undefined)
 
 /** GPUs with at least so much free. */
 export function countFree(pool: GpuPool, milli: number): number {
@@ -73,7 +77,7 @@ function change(room: Room, need: Need, taken: Taken, sign: 1 | -1): Room {
   return {
     cpuMilli: room.cpuMilli + sign * need.cpuMilli,
     memoryBytes: room.memoryBytes + sign * need.memoryBytes,
-    diskBytes: room.diskBytes.map((bytes, disk) => bytes + sign * (need.diskBytes[disk] ?? 0)),
+    supplies: room.supplies.map((amount, at) => amount + sign * (need.supplies[at] ?? 0)),
     gpus: need.gpus.length === 0 ? room.gpus : changeGpus(room.gpus, need, taken, sign),
   }
 }
@@ -89,15 +93,18 @@ function changeGpus(
     const gpu = need.gpus[at]
     if (!gpu) return pool
     const freeMilli = [...pool.freeMilli]
-    for (const place of taken[at] ?? [])
-      freeMilli[place] = (freeMilli[place] ?? 0) + sign * gpu.milli
+    // A node can come back with fewer GPUs than were taken.
+    for (const place of taken[at] ?? []) {
+      const free = freeMilli[place]
+      if (free !== undefined) freeMilli[place] = free + sign * gpu.milli
+    }
     return { kind: pool.kind, freeMilli }
   })
 }
 
 /** Equal keys, equal rooms. */
 export function roomKey(room: Room): string {
-  let key = `${room.cpuMilli} ${room.memoryBytes} ${room.diskBytes.join()}`
+  let key = `${room.cpuMilli} ${room.memoryBytes} ${room.supplies.join()}`
   for (const { kind, freeMilli } of room.gpus) key += ` ${kind}:${freeMilli.join()}`
   return key
 }

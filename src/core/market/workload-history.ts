@@ -6,7 +6,7 @@ const HALVE_AT = 16_384
 /** Different shapes kept: far more than the 330 of a real trace of 8,152 pods. */
 const MAX_SHAPES = 4096
 /** A new mix voids what was worked out under the last, so it is made this seldom. */
-const RENEW_EVERY = 256
+const RENEW_EVERY = 1024
 const FIRST_RENEWAL = 16
 
 export class WorkloadHistory {

@@ -57,8 +57,7 @@ export const capacitySchema = z.strictObject({
     .array(offeredGpuSchema)
     .max(MAX_GPU_KINDS_PER_NODE)
     .refine(hasNoTwins(gpuKey), { message: 'each kind of GPU once' }),
-  /** Ports of its own that a lease may have; IP addresses likewise. */
-  ports: z.int().min(0).max(65_535),
+  /** Public IP addresses that leases may have. */
   ips: z.int().min(0).max(65_535),
   /** What the provider says of it: `region`, `host`, `organization`, … */
   attributes: z.record(word, word).refine((all) => Object.keys(all).length <= MAX_ATTRIBUTES, {

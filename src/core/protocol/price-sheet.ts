@@ -48,16 +48,50 @@ export type GroupPrice = {
   readonly total: AttoUsdPerSecond
 }
 
+/** A sheet ready to reckon with: read once, used for every order. */
+export type Prices = {
+  readonly per: PriceSheet['per']
+  readonly cpuThread: NanoUsd
+  readonly memoryGiB: NanoUsd
+  readonly storageGiB: ReadonlyMap<string, NanoUsd>
+  readonly port: NanoUsd
+  readonly ip: NanoUsd
+  /** Of one such GPU by the rule that spells out most; null when no rule has it. */
+  readonly gpu: (gpu: Gpu) => NanoUsd | null
+}
+
+export function readPrices(sheet: PriceSheet): Prices {
+  const rules = Object.entries(sheet.gpu).map(([rule, price]) => ({ rule, price: nanoOf(price) }))
+  const storage = Object.entries(sheet.storageGiB).flatMap(([disk, price]): [string, NanoUsd][] =>
+    price === undefined ? [] : [[disk, nanoOf(price)]],
+  )
+  // The market asks for the same few kinds of GPU again and again.
+  const known = new WeakMap<Gpu, { price: NanoUsd | null }>()
+  return {
+    per: sheet.per,
+    cpuThread: nanoOf(sheet.cpuThread),
+    memoryGiB: nanoOf(sheet.memoryGiB),
+    storageGiB: new Map(storage),
+    port: nanoOf(sheet.port),
+    ip: nanoOf(sheet.ip),
+    gpu: (gpu) => {
+      const found = known.get(gpu) ?? { price: bestRule(rules, gpu)?.price ?? null }
+      known.set(gpu, found)
+      return found.price
+    },
+  }
+}
+
 /** The group's price when its units run on these GPUs, in the group's order; null for a unit without GPUs. */
 export function priceGroup(
-  sheet: PriceSheet,
+  prices: Prices,
   group: Group,
   gpus: readonly (Gpu | null)[],
 ): GroupPrice | Unpriced {
   const unitRates: AttoUsdPerSecond[] = []
   let total = 0n
   for (const [i, unit] of group.units.entries()) {
-    const rate = priceUnit(sheet, unit, gpus[i] ?? null)
+    const rate = priceUnit(prices, unit, gpus[i] ?? null)
     if (typeof rate !== 'bigint') return rate
     unitRates.push(rate)
     total += rate * BigInt(unit.count)
@@ -66,26 +100,26 @@ export function priceGroup(
 }
 
 /** One copy of the unit. Each part is rounded down by less than an atto-dollar a second. */
-function priceUnit(sheet: PriceSheet, unit: Unit, gpu: Gpu | null): AttoUsdPerSecond | Unpriced {
+function priceUnit(prices: Prices, unit: Unit, gpu: Gpu | null): AttoUsdPerSecond | Unpriced {
   const { resources, endpoints } = unit
-  let rate = part(sheet, sheet.cpuThread, resources.cpuMilli, 1000n)
-  rate += part(sheet, sheet.memoryGiB, memoryBytesOf(resources), GIB)
+  let rate = part(prices, prices.cpuThread, resources.cpuMilli, 1000n)
+  rate += part(prices, prices.memoryGiB, memoryBytesOf(resources), GIB)
   for (const volume of resources.volumes) {
     if (volume.class === 'ram') continue
-    const price = sheet.storageGiB[diskOf(volume)]
+    const price = prices.storageGiB.get(diskOf(volume))
     if (price === undefined) return { unpriced: `storage class ${diskOf(volume)}` }
-    rate += part(sheet, price, volume.bytes, GIB)
+    rate += part(prices, price, volume.bytes, GIB)
   }
-  rate += part(sheet, sheet.port, endpoints.randomPort, 1n)
-  rate += part(sheet, sheet.ip, endpoints.leasedIp, 1n)
+  rate += part(prices, prices.port, endpoints.randomPort, 1n)
+  rate += part(prices, prices.ip, endpoints.leasedIp, 1n)
   if (!resources.gpu) return rate
-  const each = gpu && gpuPrice(sheet, gpu)
-  if (each === null) return { unpriced: `GPU ${gpu ? ruleName(gpu) : 'that is not chosen'}` }
-  return rate + rateOf(each * BigInt(resources.gpu.units), sheet.per)
+  const each = gpu && prices.gpu(gpu)
+  if (each === null) return { unpriced: `GPU ${gpu ? ruleName(gpu) : 'not chosen'}` }
+  return rate + part(prices, each, resources.gpu.units, 1n)
 }
 
-const part = (sheet: PriceSheet, price: string, amount: number, of: bigint): AttoUsdPerSecond =>
-  amount === 0 || price === '0' ? 0n : rateOf(nanoOf(price) * BigInt(amount), sheet.per) / of
+const part = (prices: Prices, price: NanoUsd, amount: number, of: bigint): AttoUsdPerSecond =>
+  price === 0n || amount === 0 ? 0n : rateOf(price * BigInt(amount), prices.per) / of
 
 /** Memory and the RAM volumes beside it. */
 export function memoryBytesOf(resources: Resources): number {
@@ -98,18 +132,19 @@ export function memoryBytesOf(resources: Resources): number {
 export const diskOf = (volume: Volume): 'ephemeral' | Exclude<StorageClass, 'ram'> =>
   volume.persistent && volume.class !== 'ram' ? volume.class : 'ephemeral'
 
-/** The price of one such GPU by the most specific rule; null when no rule has it. */
-export function gpuPrice(sheet: PriceSheet, gpu: Gpu): NanoUsd | null {
-  let best: { rule: string; spelt: number } | null = null
-  for (const rule of Object.keys(sheet.gpu)) {
-    if (!ruleCovers(rule, gpu)) continue
-    const spelt = speltOut(rule)
-    // Equally specific rules can both match, as `h1*` and `*00`: the first by name, whatever the sheet's order.
-    if (!best || spelt > best.spelt || (spelt === best.spelt && rule < best.rule))
-      best = { rule, spelt }
-  }
-  const price = best && sheet.gpu[best.rule]
-  return price ? nanoOf(price) : null
+type GpuRule = { readonly rule: string; readonly price: NanoUsd }
+
+function bestRule(rules: readonly GpuRule[], gpu: Gpu): GpuRule | null {
+  let best: GpuRule | null = null
+  for (const one of rules)
+    if (ruleCovers(one.rule, gpu) && (!best || goesBefore(one.rule, best.rule))) best = one
+  return best
+}
+
+/** Rules that spell out as much can both match, as `h1*` and `*00`: then the first by name, whatever the order. */
+function goesBefore(rule: string, other: string): boolean {
+  const more = speltOut(rule) - speltOut(other)
+  return more > 0 || (more === 0 && rule < other)
 }
 
 const ruleName = (gpu: Gpu): string => (gpu.mig === null ? gpu.model : `${gpu.model}:${gpu.mig}`)
@@ -138,10 +173,10 @@ export function globMatches(glob: string, text: string): boolean {
   const last = rest.pop() ?? ''
   if (!text.startsWith(first) || text.length < first.length + last.length) return false
   let at = first.length
-  for (const part of rest) {
-    const found = text.indexOf(part, at)
+  for (const middle of rest) {
+    const found = text.indexOf(middle, at)
     if (found < 0) return false
-    at = found + part.length
+    at = found + middle.length
   }
   return at + last.length <= text.length && text.endsWith(last)
 }

@@ -1,0 +1,60 @@
+/** From candidates to standing bids: the questions that only the node's own terms and exact price answer. */
+import { priceGroup } from '../protocol/price-sheet.ts'
+import type { Ask, StandingBid } from './auction.ts'
+import type { Candidate } from './candidate-heap.ts'
+import { termsObstacles } from './node-obstacles.ts'
+import type { NodeRecord, NodeTable } from './node-table.ts'
+import type { Way } from './ways.ts'
+
+/** The bids for one order; one for all nodes of a provider at one price, so that nobody crowds out the rest. */
+export class Bids {
+  readonly #ask: Ask
+  readonly #ways: readonly Way[]
+  readonly #table: NodeTable
+  readonly #found: StandingBid[] = []
+  /** Pools, whose nodes all ask the same, that have bid in a way already or never will. */
+  readonly #done = new Set<number>()
+
+  constructor(ask: Ask, ways: readonly Way[], table: NodeTable) {
+    this.#ask = ask
+    this.#ways = ways
+    this.#table = table
+  }
+
+  /** Takes candidates, best first, until there are `most` bids. Returns all bids so far. */
+  add(candidates: Iterable<Candidate>, most: number): StandingBid[] {
+    if (this.#found.length >= most) return this.#found
+    for (const candidate of candidates) {
+      const bid = this.#bidOf(candidate)
+      if (bid && this.#found.push(bid) >= most) break
+    }
+    return this.#found
+  }
+
+  #bidOf(candidate: Candidate): StandingBid | null {
+    const { group, exclude } = this.#ask
+    const record = this.#table.at(candidate.row)
+    const way = this.#ways[candidate.way]
+    if (!record || !way || exclude.has(record.node)) return null
+    const key = record.pool.number * this.#ways.length + candidate.way
+    if (this.#done.has(key)) return null
+    this.#done.add(key)
+    if (termsObstacles(group, record).length > 0) return null
+    const bid = exactBid(this.#ask, record, way)
+    const isTwin = this.#found.some(
+      (one) => one.provider === bid?.provider && one.total === bid.total,
+    )
+    return isTwin ? null : bid
+  }
+}
+
+/** Null when there is no price, or the exact one is over a ceiling that the double was just under. */
+function exactBid({ group, images }: Ask, record: NodeRecord, way: Way): StandingBid | null {
+  const price = record.prices && priceGroup(record.prices, group, way.gpus)
+  if (!price || 'unpriced' in price) return null
+  const isOver = group.units.some(({ maxRate }, i) => (price.unitRates[i] ?? 0n) > BigInt(maxRate))
+  if (isOver) return null
+  const { node, provider, survival } = record
+  const cached = images.length > 0 && images.every((image) => record.images.has(image))
+  return { node, provider, way, ...price, cached, survival }
+}

@@ -1,0 +1,286 @@
+/**
+ * The market of a gateway: all nodes that lease, what each has free and asks, and for each order the auction and the
+ * place. It sells optimistically: only the node's signed acceptance makes a lease, so a refusal is passed to the next.
+ */
+import type { Capacity } from '../protocol/capacity.ts'
+import type { Group } from '../protocol/group.ts'
+import { priceGroup, readPrices, type PriceSheet } from '../protocol/price-sheet.ts'
+import { attributesOf, type Audits } from './attributes.ts'
+import { MAX_BIDS_PER_ORDER, type Ask, type StandingBid } from './auction.ts'
+import { CandidateHeap, type Candidate } from './candidate-heap.ts'
+import { searchNodes, type Search } from './node-search.ts'
+import { Bids } from './bids.ts'
+import { CapacityBook, type Pool } from './capacity-book.ts'
+import { GpuKinds } from './gpu-kinds.ts'
+import { supplyOf, termsObstacles } from './node-obstacles.ts'
+import { NodeTable, type NodeRecord } from './node-table.ts'
+import { choosePlace, type Opening } from './placement.ts'
+import {
+  firstGpus,
+  fits,
+  hasKinds,
+  WHOLE_GPU_MILLI,
+  type Need,
+  type Room,
+  type Taken,
+} from './room.ts'
+import { pressures } from './scarcity.ts'
+import { textKey } from './text-key.ts'
+import { shapeOf, waysOf, type Way } from './ways.ts'
+import { WorkloadHistory } from './workload-history.ts'
+
+export type NodeFacts = {
+  readonly node: string
+  readonly provider: string
+  readonly capacity: Capacity
+  /** Null: it asks a program of its provider's about each order. */
+  readonly sheet: PriceSheet | null
+  readonly audits: Audits
+  /** Probability that it lives through a usual lease, above 0: `survival`. */
+  readonly survival: number
+}
+
+/** Where a bid was placed: what to reserve. */
+export type Placing = { readonly node: string; readonly need: Need; readonly gpus: Taken }
+
+/** Nodes with a pricing program that one order asks: each is a process started at the provider's. */
+export const MAX_ASKED_PER_ORDER = 32
+/** Equal needs are one object for as long as there are not more different ones than this. */
+const MAX_NEEDS = 4096
+/** Rates in doubles are right to some 15 digits; what they let pass is priced exactly. */
+const CLOSE = 1 + 1e-9
+const NOBODY: ReadonlySet<number> = new Set()
+
+export class Market {
+  readonly #kinds = new GpuKinds()
+  readonly #book = new CapacityBook()
+  readonly #table = new NodeTable()
+  readonly #records = new Map<string, NodeRecord>()
+  /** A provider's nodes, alike ones together. */
+  readonly #providers = new Map<string, Map<Pool, Set<NodeRecord>>>()
+  /** Rows of the nodes that have an image. */
+  readonly #cachers = new Map<string, Set<number>>()
+  readonly #history = new WorkloadHistory()
+  readonly #heap = new CandidateHeap()
+  readonly #needs = new Map<string, Need>()
+  readonly #ways = new WeakMap<Group, { kinds: number; ways: readonly Way[] }>()
+
+  get size(): number {
+    return this.#records.size
+  }
+
+  /** Every node that leases, whether or not it has anything free. */
+  get records(): Iterable<NodeRecord> {
+    return this.#records.values()
+  }
+
+  /** A node comes, or comes with another offer. What is reserved on it stays reserved. */
+  setNode({ node, provider, capacity, sheet, audits, survival }: NodeFacts): void {
+    this.removeNode(node)
+    const pool = this.#book.pool(poolKey(provider, capacity, sheet, audits))
+    const room = this.#book.set(node, pool, this.#roomOf(capacity))
+    const attributes = attributesOf(capacity)
+    const prices = sheet && readPrices(sheet)
+    const images = new Set(capacity.cachedImages)
+    const record = this.#table.add(
+      { node, provider, pool, capacity, attributes, audits, prices, images, survival, room },
+      (kind) => this.#kinds.gpu(kind),
+    )
+    this.#records.set(node, record)
+    for (const image of images)
+      this.#cachers.set(image, (this.#cachers.get(image) ?? new Set()).add(record.row))
+    const pools = this.#providers.get(provider) ?? new Map<Pool, Set<NodeRecord>>()
+    this.#providers.set(provider, pools)
+    pools.set(pool, (pools.get(pool) ?? new Set()).add(record))
+  }
+
+  removeNode(node: string): void {
+    const record = this.#records.get(node)
+    if (!record) return
+    this.#records.delete(node)
+    this.#table.remove(record)
+    this.#book.remove(node)
+    for (const image of record.images) {
+      const rows = this.#cachers.get(image)
+      rows?.delete(record.row)
+      if (rows?.size === 0) this.#cachers.delete(image)
+    }
+    const pools = this.#providers.get(record.provider)
+    const alike = pools?.get(record.pool)
+    alike?.delete(record)
+    if (alike?.size === 0) pools?.delete(record.pool)
+    if (pools?.size === 0) this.#providers.delete(record.provider)
+  }
+
+  setSurvival(node: string, survival: number): void {
+    const record = this.#records.get(node)
+    if (record) record.survival = survival
+  }
+
+  /**
+   * The best standing bids, best first, at most `limit` and never more than `MAX_BIDS_PER_ORDER`: a program needs
+   * some to fall back on, people some to choose from. One for all nodes of a provider at one price, so that
+   * nobody crowds out the rest.
+   */
+  bids(ask: Ask, limit: number = MAX_BIDS_PER_ORDER): StandingBid[] {
+    const most = Math.min(limit, MAX_BIDS_PER_ORDER)
+    const found = new Bids(ask, this.ways(ask.group), this.#table)
+    if (ask.rule !== 'fastest') return found.add(this.#search(ask, null), most)
+    const cachers = ask.images.map((image) => this.#cachers.get(image) ?? NOBODY)
+    const isCached = (row: number) => cachers.every((rows) => rows.has(row))
+    found.add(this.#search(ask, isCached), most)
+    return found.add(
+      this.#search(ask, (row) => !isCached(row)),
+      most,
+    )
+  }
+
+  #search({ group, rule }: Ask, only: Search['only']): Generator<Candidate, undefined> {
+    const ports = portsOf(group)
+    const ceiling = ceilingOf(group)
+    return searchNodes({
+      table: this.#table,
+      by: rule === 'reliable' ? 'price over survival' : 'price',
+      wanted: this.ways(group).map(({ need }) => ({ need, ports, ceiling })),
+      only,
+      heap: this.#heap,
+    })
+  }
+
+  /** Nodes that could run it and whose provider's program has to be asked for the price. */
+  toAsk({ group, exclude }: Ask): string[] {
+    const ways = this.ways(group)
+    const found: string[] = []
+    for (const record of this.#records.values()) {
+      if (found.length === MAX_ASKED_PER_ORDER) break
+      if (record.prices || exclude.has(record.node)) continue
+      const hasRoom = ways.some(({ need }) => fits(record.room, need))
+      if (hasRoom && termsObstacles(group, record).length === 0) found.push(record.node)
+    }
+    return found
+  }
+
+  /**
+   * The node for a bid: under `cheapest`, of all the provider's nodes at this price the one where least is wasted;
+   * under the other rules the one that bids. Null when nothing is free there any more.
+   */
+  place(ask: Ask, bid: StandingBid): Placing | null {
+    if (ask.rule === 'cheapest') {
+      const best = this.#bestPlace(ask, bid)
+      if (best) return best
+    }
+    const room = this.#book.roomOf(bid.node)
+    const { need } = bid.way
+    return room && fits(room, need) ? { node: bid.node, need, gpus: firstGpus(room, need) } : null
+  }
+
+  /** Holds the room for a lease; false when it is gone, or the lease holds some already. */
+  reserve(lease: string, { node, need, gpus }: Placing): boolean {
+    const reserved = this.#book.reserve(lease, node, need, gpus)
+    if (reserved) this.#refresh(node)
+    return reserved
+  }
+
+  /** Gives a lease's room back; false when it held none. */
+  release(lease: string): boolean {
+    const node = this.#book.nodeOf(lease)
+    if (node === null || !this.#book.release(lease)) return false
+    this.#refresh(node)
+    return true
+  }
+
+  /** Remembers the order among those that fragmentation and scarcity are measured against. */
+  observe(group: Group): void {
+    this.#history.observe(shapeOf(group, this.#kinds))
+  }
+
+  /** All ways in which the group could run on today's kinds of GPU; worked out once for each group. */
+  ways(group: Group): readonly Way[] {
+    const known = this.#ways.get(group)
+    if (known?.kinds === this.#kinds.size) return known.ways
+    const ways = waysOf(group, this.#kinds)
+    this.#ways.set(group, { kinds: this.#kinds.size, ways })
+    return ways
+  }
+
+  #bestPlace(ask: Ask, bid: StandingBid): Placing | null {
+    const openings = this.#openings(ask.group, bid)
+    const mix = this.#history.mix()
+    const kinds = new Set(openings.flatMap(({ need }) => need.gpus.map(({ kind }) => kind)))
+    const pressure = kinds.size > 1 ? pressures(mix, this.#book.freeGpuMilli) : null
+    const place = choosePlace(openings, mix, pressure)
+    if (!place) return null
+    for (const node of place.twins.nodes)
+      if (!ask.exclude.has(node)) return { node, need: place.need, gpus: place.fit.gpus }
+    return null
+  }
+
+  /** The provider's pools where the group costs what the bid says, and what it would take there. */
+  #openings(group: Group, bid: StandingBid): Opening[] {
+    const openings: Opening[] = []
+    for (const [pool, records] of this.#providers.get(bid.provider) ?? []) {
+      const [any] = records
+      if (!any?.prices || termsObstacles(group, any).length > 0) continue
+      for (const { gpus, need } of this.ways(group)) {
+        if (!hasKinds(any.room, need)) continue
+        const price = priceGroup(any.prices, group, gpus)
+        if ('total' in price && price.total === bid.total)
+          openings.push({ pool, need: this.#shared(need) })
+      }
+    }
+    return openings
+  }
+
+  /** What was found out about a need is kept by the object, so equal ones are made the same. */
+  #shared(need: Need): Need {
+    const { cpuMilli, memoryBytes, supplies, gpus } = need
+    const kinds = gpus.map(({ kind, units }) => `${kind}:${units}`)
+    const key = `${cpuMilli} ${memoryBytes} ${supplies.join()} ${kinds.join()}`
+    const known = this.#needs.get(key)
+    if (known) return known
+    if (this.#needs.size >= MAX_NEEDS) this.#needs.clear()
+    this.#needs.set(key, need)
+    return need
+  }
+
+  #refresh(node: string): void {
+    const record = this.#records.get(node)
+    const room = this.#book.roomOf(node)
+    if (record && room) this.#table.setRoom(record, room)
+  }
+
+  #roomOf(capacity: Capacity): Room {
+    return {
+      cpuMilli: capacity.cpuMilli,
+      memoryBytes: capacity.memoryBytes,
+      supplies: supplyOf(capacity),
+      gpus: capacity.gpus.map((gpu) => ({
+        kind: this.#kinds.numberOf(gpu),
+        freeMilli: Array.from({ length: gpu.count }, () => WHOLE_GPU_MILLI),
+      })),
+    }
+  }
+}
+
+/** Nodes of one provider on the same terms, whatever their size: alike in all but what is free. */
+function poolKey(
+  provider: string,
+  capacity: Capacity,
+  sheet: PriceSheet | null,
+  audits: Audits,
+): string {
+  const { cachedImages: _images, ...terms } = capacity
+  const gpus = capacity.gpus.map(({ count: _count, ...gpu }) => gpu)
+  const sizes = { cpuMilli: 0, memoryBytes: 0, ephemeralBytes: 0, ips: 0, gpus }
+  const persistent = capacity.persistent.map((one) => one.class)
+  return `${provider} ${textKey(JSON.stringify([{ ...terms, ...sizes, persistent }, sheet, audits]))}`
+}
+
+function ceilingOf(group: Group): number {
+  let ceiling = 0
+  for (const { maxRate, count } of group.units) ceiling += Number(maxRate) * count
+  return ceiling * CLOSE
+}
+
+const portsOf = (group: Group): number =>
+  group.units.reduce((sum, { count, endpoints }) => sum + count * endpoints.randomPort, 0)
