@@ -6,10 +6,18 @@ import type { Terminal } from '../shell/terminal.ts'
 export const DEMO_MODEL = 'bard-3m'
 
 export function banner(
-  network: { home: string; url: string; apiKey: string; nodes: number; balanceNanoUsd: NanoUsd },
+  network: {
+    home: string
+    url: string
+    apiKey: string
+    nodes: number
+    balanceNanoUsd: NanoUsd
+    /** The container engine's name, or in words why there is none that can be used. */
+    engine: { readonly name: string } | string
+  },
   { bold, dim }: Pick<Terminal, 'bold' | 'dim'>,
 ): string {
-  const { home, url, apiKey, nodes, balanceNanoUsd } = network
+  const { home, url, apiKey, nodes, balanceNanoUsd, engine } = network
   // Another shell does not know this one's BASELOAD_HOME.
   const where = home === homeFolder(undefined, {}) ? '' : ` --home ${home}`
   return `
@@ -18,6 +26,11 @@ export function banner(
   URL      ${bold(`${url}/v1`)}
   key      ${bold(apiKey)}
   balance  $${formatUsd(balanceNanoUsd)} test credit
+  leases   ${
+    typeof engine === 'string'
+      ? `none here: ${engine}`
+      : `on ${engine.name}; try: npx baseload deploy examples/hello.yaml${where}`
+  }
 
   ${dim('# stream with curl')}
   ${curlLine(url, apiKey)}

@@ -46,6 +46,8 @@ function nodeArguments({ config, home, enginesDir }: PlanInput, number: number):
     // Several nodes share this machine's cores, and the demo model needs no GPU.
     threads: '1',
     gpu: 'none',
+    // They are one machine: together they must not lease it out twice.
+    'lease-share': (1 / config.nodes).toFixed(4),
     'engines-dir': enginesDir,
   }
   return [

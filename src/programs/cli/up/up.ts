@@ -10,6 +10,7 @@ import { makePrivateFolder } from '../shell/home.ts'
 import { readNetworkFile, writeNetworkFile, type NetworkFile } from '../shell/network-file.ts'
 import { aborted, type StopRequests } from '../shell/stop-requests.ts'
 import type { Terminal } from '../shell/terminal.ts'
+import { findRuntime } from '../../node/leases/find-runtime.ts'
 import { banner } from './banner.ts'
 import type { FirstAccounts } from './first-accounts.ts'
 import { choosePort } from './free-port.ts'
@@ -87,6 +88,7 @@ async function start(parts: Start): Promise<{ over: Promise<void> }> {
   const { config, home, said, terminal, stops, json } = parts
   const { earlier, port } = await takeOver(parts)
   const enginesDir = config.enginesDir ?? join(home, 'engines')
+  const runtime = findRuntime(null, parts.env)
   const [database] = await Promise.all([
     openDatabase(parts, earlier),
     installEngine(enginesDir, said),
@@ -104,10 +106,13 @@ async function start(parts: Start): Promise<{ over: Promise<void> }> {
   if (linked < config.nodes) said(`only ${linked} of ${config.nodes} nodes came up; see ${logs}`)
   else said(`ready; logs are in ${logs}`)
   processes.publish()
+  const found = await runtime
+  const engine =
+    typeof found === 'string' ? found : { name: `${found.facts.engine} ${found.facts.version}` }
   await terminal.out(
     json
       ? `${JSON.stringify(readNetworkFile(home))}\n`
-      : banner({ home, url, apiKey, nodes: linked, balanceNanoUsd }, terminal),
+      : banner({ home, url, apiKey, nodes: linked, balanceNanoUsd, engine }, terminal),
   )
   return { over }
 }
