@@ -1,5 +1,5 @@
 /** Headers on their way through the ingress: what ends at each hop is taken out, who asked is put in. */
-import type { IncomingMessage } from 'node:http'
+import type { IncomingMessage, ServerResponse } from 'node:http'
 import { TLSSocket } from 'node:tls'
 
 /** RFC 9110, 7.6.1, and what people use as if it were there; `expect` is answered by the ingress itself. */
@@ -43,6 +43,19 @@ export function requestHeaders(request: IncomingMessage, behindProxy: boolean): 
 
 /** The answer's headers for whoever asked. */
 export const responseHeaders = (answer: IncomingMessage): string[] => endToEnd(answer, NONE)
+
+/** Begins the visitor's answer as the service began its own. False when that is nothing that may be written: status 99. */
+export function writeHead(response: ServerResponse, answer: IncomingMessage): boolean {
+  const { statusCode = 0, statusMessage = '' } = answer
+  try {
+    response.writeHead(statusCode, statusMessage, responseHeaders(answer))
+    return true
+  } catch {
+    // node:http reads more than it writes, and would keep what it could not write.
+    response.statusMessage = ''
+    return false
+  }
+}
 
 const NONE: ReadonlySet<string> = new Set()
 

@@ -31,6 +31,12 @@ export function notRunning(entry: Exclude<IngressEntry, { state: 'running' }>): 
   return refuse(code, entry.message, { retryAfterS: entry.retryAfterS })
 }
 
+/** node:http reads more than it writes. */
+export const UNWRITABLE = refuse(
+  'invalid_value',
+  'The path or a header has characters that none may have.',
+)
+
 export const tooLarge = (limitBytes: number): Refusal =>
   refuse(
     'request_too_large',

@@ -50,6 +50,9 @@ describe('ingress without an answer', { timeout }, () => {
     ['a length and a coding', head('content-length: 5', 'transfer-encoding: chunked') + 'hello'],
     ['two lengths', head('content-length: 5', 'content-length: 6') + 'hello!'],
     ['larger headers than fit', head(`x-large: ${'x'.repeat(20_000)}`)],
+    ['a status that is none', 'HTTP/1.1 099 Low\r\ncontent-length: 0\r\n\r\n'],
+    ['a control character in its reason', 'HTTP/1.1 200 O\x01K\r\ncontent-length: 0\r\n\r\n'],
+    ['a control character in a header', head('x: a\x01b', 'content-length: 0')],
     ['nothing', ''],
     [
       'an upgrade that nobody asked for',

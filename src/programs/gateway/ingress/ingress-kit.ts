@@ -8,13 +8,13 @@ import {
   type RequestOptions,
 } from 'node:http'
 import { connect, type AddressInfo, type Server, type Socket } from 'node:net'
-import { pipeline } from 'node:stream'
 import { text } from 'node:stream/consumers'
 import type { TestContext } from 'node:test'
 import type { HttpOptions } from '../../../core/protocol/manifest.ts'
 import { createHttpServer } from '../../../io/http/http-server.ts'
 import { startGateway, startNode, type TestNode } from '../../../io/link/test-kit.ts'
 import type { IncomingTunnel } from '../../../io/link/tunnel-dialler.ts'
+import { joinStreams } from './join-streams.ts'
 import { createIngress, type Ingress, type IngressOptions } from './ingress.ts'
 import { IngressTable, type IngressTarget } from './ingress-table.ts'
 
@@ -152,13 +152,7 @@ function bridge(request: IncomingTunnel, ports: readonly number[]): void {
     const drop = (): void => void socket.destroy()
     socket.removeAllListeners('error').on('error', drop)
     request.accept().then((tunnel) => {
-      const over = (error: unknown): void => {
-        if (!error) return
-        tunnel.destroy()
-        socket.destroy()
-      }
-      pipeline(socket, tunnel, over)
-      pipeline(tunnel, socket, over)
+      joinStreams(socket, tunnel)
     }, drop)
   })
 }

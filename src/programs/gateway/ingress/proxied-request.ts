@@ -12,8 +12,15 @@ import { refuse, type Refusal } from '../../../core/base/refusal.ts'
 import type { HttpOptions } from '../../../core/protocol/manifest.ts'
 import { onceGone } from '../../../io/http/respond.ts'
 import { BodyPump } from './body-pump.ts'
-import { requestHeaders, responseHeaders } from './forward-headers.ts'
-import { refusalOf, refuseVisitor, tooBusy, tooLarge, tooSlow } from './ingress-answer.ts'
+import { requestHeaders, writeHead } from './forward-headers.ts'
+import {
+  refusalOf,
+  refuseVisitor,
+  tooBusy,
+  tooLarge,
+  tooSlow,
+  UNWRITABLE,
+} from './ingress-answer.ts'
 import type { IngressTarget } from './ingress-table.ts'
 import type { BodyFraming } from './request-shape.ts'
 import type { ServicePool } from './service-pool.ts'
@@ -91,7 +98,7 @@ export class ProxiedRequest {
         maxHeaderSize: Math.max(target.http.proxyBufferBytes ?? 0, MIN_ANSWER_HEADER_BYTES),
       })
     } catch {
-      return this.#refuse(refuse('invalid_value', 'The path has characters that none may have.'))
+      return this.#refuse(UNWRITABLE)
     }
     this.#out = out
     // What a try that was given up still says is no one's.
@@ -144,11 +151,7 @@ export class ProxiedRequest {
       out.destroy()
       return this.#try(next)
     }
-    response.writeHead(
-      answer.statusCode ?? 502,
-      answer.statusMessage ?? '',
-      responseHeaders(answer),
-    )
+    if (!writeHead(response, answer)) return this.#failed('error', refusalOf(null))
     const { readTimeoutMs } = target.http
     // The status has gone: all that is left to say is that the rest is missing.
     const cut = (): void => void response.destroy()

@@ -1,9 +1,16 @@
 /** A WebSocket on its way to a service: the handshake as it came, then bytes both ways until both ends are done. */
-import { request as send, ServerResponse, type IncomingMessage } from 'node:http'
+import {
+  request as send,
+  ServerResponse,
+  type ClientRequest,
+  type IncomingMessage,
+} from 'node:http'
 import type { Socket } from 'node:net'
 import { pipeline, type Duplex } from 'node:stream'
-import { requestHeaders, responseHeaders } from './forward-headers.ts'
-import { refusalOf, refuseVisitor, tooBusy, tooSlow } from './ingress-answer.ts'
+import type { Refusal } from '../../../core/base/refusal.ts'
+import { requestHeaders, responseHeaders, writeHead } from './forward-headers.ts'
+import { refusalOf, refuseVisitor, tooBusy, tooSlow, UNWRITABLE } from './ingress-answer.ts'
+import { joinStreams } from './join-streams.ts'
 import type { IngressTarget } from './ingress-table.ts'
 import type { ServicePool } from './service-pool.ts'
 import { MAX_EXCHANGES_PER_REPLICA, type TunnelAgent } from './tunnel-agent.ts'
@@ -50,51 +57,69 @@ async function openTunnel(
   }
 }
 
-/** Resolves when both connections have closed. */
+/** Resolves when the tunnel has closed. */
 function shakeHands(visit: UpgradeVisit, tunnel: Duplex): Promise<void> {
-  const { request, socket, path, target, behindProxy } = visit
+  const { request, socket, target } = visit
   const { readTimeoutMs } = target.http
-  const out = send({
-    createConnection: () => tunnel,
-    method: request.method,
-    path,
-    headers: [
-      ...requestHeaders(request, behindProxy),
-      'connection',
-      'upgrade',
-      'upgrade',
-      request.headers.upgrade ?? '',
-    ],
-    setHost: false,
-  })
+  const cut = (): void => void tunnel.destroy()
+  let answered = false
+  /** Only the first thing that the service does, or fails to do, is answered. */
+  const answer = (then: () => void): void => {
+    if (!answered && !socket.destroyed) then()
+    answered = true
+    clearTimeout(timer)
+  }
+  const refuse = (refusal: Refusal): void =>
+    answer(() => refuseVisitor(request, answerOn(visit), refusal))
   const slow = (): void => {
-    refuseVisitor(request, answerOn(visit), tooSlow('read', readTimeoutMs))
-    tunnel.destroy()
+    refuse(tooSlow('read', readTimeoutMs))
+    cut()
   }
   const timer = readTimeoutMs > 0 ? setTimeout(slow, readTimeoutMs) : undefined
-  const cut = (): void => void tunnel.destroy()
   socket.on('close', cut)
-  out.once('upgrade', (answer, _tunnel, rest) => {
-    clearTimeout(timer)
-    join(visit, answer, tunnel, rest)
+  tunnel.once('close', () => clearTimeout(timer))
+  const out = requestOf(visit, tunnel)
+  if (out === null) {
+    refuse(UNWRITABLE)
+    cut()
+  }
+  out?.once('upgrade', (head, _tunnel, rest) => {
+    answer(() => {
+      socket.off('close', cut)
+      join(visit, head, tunnel, rest)
+    })
   })
-  out.once('response', (answer) => {
-    clearTimeout(timer)
-    const response = answerOn(visit)
-    response.writeHead(
-      answer.statusCode ?? 502,
-      answer.statusMessage ?? '',
-      responseHeaders(answer),
-    )
-    pipeline(answer, response, cut)
-  })
-  out.once('error', (error) => {
-    clearTimeout(timer)
-    if (!socket.destroyed && !socket.writableEnded)
-      refuseVisitor(request, answerOn(visit), refusalOf(error))
-  })
-  out.end()
+  out?.once('response', (head) => answer(() => passOn(visit, head, cut)))
+  out?.on('error', (error) => refuse(refusalOf(error)))
+  out?.end()
   return new Promise((resolve) => tunnel.once('close', () => resolve()))
+}
+
+function requestOf(visit: UpgradeVisit, tunnel: Duplex): ClientRequest | null {
+  const { request, path, behindProxy } = visit
+  const upgrade = ['connection', 'upgrade', 'upgrade', request.headers.upgrade ?? '']
+  try {
+    return send({
+      createConnection: () => tunnel,
+      method: request.method,
+      path,
+      headers: [...requestHeaders(request, behindProxy), ...upgrade],
+      setHost: false,
+    })
+  } catch {
+    return null
+  }
+}
+
+/** The service answers, but without an upgrade. */
+function passOn(visit: UpgradeVisit, answer: IncomingMessage, cut: () => void): void {
+  const response = answerOn(visit)
+  if (writeHead(response, answer)) {
+    pipeline(answer, response, cut)
+    return
+  }
+  refuseVisitor(visit.request, response, refusalOf(null))
+  cut()
 }
 
 function join(
@@ -110,14 +135,7 @@ function join(
   socket.write(`${lines.join('\r\n')}\r\n\r\n`, 'latin1')
   if (rest.length > 0) socket.write(rest)
   if (head.length > 0) tunnel.write(head)
-  // Each direction ends on its own; an error of either ends both.
-  const over = (error: NodeJS.ErrnoException | null): void => {
-    if (error === null || error === undefined) return
-    socket.destroy()
-    tunnel.destroy()
-  }
-  pipeline(socket, tunnel, over)
-  pipeline(tunnel, socket, over)
+  joinStreams(socket, tunnel)
 }
 
 /** An ordinary answer on the connection that asked for an upgrade: its last. */

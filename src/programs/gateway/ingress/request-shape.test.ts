@@ -26,6 +26,8 @@ describe('an ambiguous request', { timeout }, () => {
     ['a folded header', post('transfer-encoding:\r\n chunked')],
     ['a chunk size that is none', `${post('transfer-encoding: chunked')}0x4\r\n`],
     ['a bare line feed', post('content-length: 4\nx: y')],
+    ['a control character', post('content-length: 4', 'x: a\x01b')],
+    ['a control character in the URL', post('content-length: 4').replace('POST /', 'POST /\x01')],
     ['two hosts', post('content-length: 0', 'host: other.localhost')],
     [
       'a URL of another host',
