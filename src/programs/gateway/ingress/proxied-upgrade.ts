@@ -37,7 +37,9 @@ export async function proxyUpgrade(visit: UpgradeVisit, pool: ServicePool): Prom
   agent.running += 1
   try {
     const tunnel = await openTunnel(visit, agent, gone.signal)
-    if (tunnel !== null) await shakeHands(visit, tunnel)
+    // The visitor may have left just as it opened.
+    if (socket.destroyed) tunnel?.destroy()
+    else if (tunnel !== null && !tunnel.closed) await shakeHands(visit, tunnel)
   } finally {
     agent.running -= 1
     socket.off('close', leave)
