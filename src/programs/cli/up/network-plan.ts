@@ -48,6 +48,8 @@ function nodeArguments({ config, home, enginesDir }: PlanInput, number: number):
     gpu: 'none',
     // They are one machine: together they must not lease it out twice.
     'lease-share': (1 / config.nodes).toFixed(4),
+    // Ctrl-C leaves nothing behind.
+    'lease-on-exit': 'stop',
     'engines-dir': enginesDir,
   }
   return [

@@ -67,6 +67,12 @@ export const leaseSettings = {
     .describe(
       'What tenants can ask for by name, as in {"host":"akash","organization":"example"}. Public, and not verified.',
     ),
+  leaseOnExit: z
+    .enum(['keep', 'stop'])
+    .default('keep')
+    .describe(
+      'What becomes of running leases when the agent ends: `keep` lets the containers run on, so that an update of the agent goes unnoticed; `stop` stops them until it is back, as a network that is started by hand and ended with Ctrl-C should.',
+    ),
   leaseNoticeSeconds: z.coerce
     .number()
     .int()

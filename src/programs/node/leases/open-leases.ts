@@ -6,7 +6,7 @@ import type { Millis } from '../../../core/base/time.ts'
 import type { Offer } from '../../../core/protocol/offer.ts'
 import { readPrices } from '../../../core/protocol/price-sheet.ts'
 import type { Identity } from '../../../io/keys/identity.ts'
-import type { RuntimeEvent } from '../../../io/runtime/runtime.ts'
+import type { Runtime, RuntimeEvent } from '../../../io/runtime/runtime.ts'
 import type { Logger } from '../../../io/telemetry/logger.ts'
 import type { FoundRuntime } from './find-runtime.ts'
 import { openLeaseHost, type LeaseHost } from './lease-host.ts'
@@ -65,13 +65,16 @@ async function openOn(
     if (host === null) early.push(event)
     else host.hear(event)
   }
-  const runtime = await found.open({ agent: identity.id, folder, onEvent })
+  const shelf = new LeaseShelf(join(home, 'leases'), logger)
+  const engine = await found.open({ agent: identity.id, folder, onEvent })
+  const runtime: Runtime =
+    settings.leaseOnExit === 'keep' ? engine : { ...engine, close: () => stopAll(engine, shelf) }
   const restores = new RestoreSpool(join(home, 'restores'))
   try {
     host = await openLeaseHost({
       identity,
       runtime,
-      shelf: new LeaseShelf(join(home, 'leases'), logger),
+      shelf,
       room,
       seller: { node: identity.id, prices: readPrices(leasePrices), noticeS: capacity.noticeS },
       restores,
@@ -96,4 +99,15 @@ async function openOn(
       await opened.close()
     },
   }
+}
+
+/** What a container may still write down when the whole network is ended by hand. */
+const EXIT_GRACE_S = 2
+
+/** Their records and volumes stay: the next start has them run again. */
+async function stopAll(engine: Runtime, shelf: LeaseShelf): Promise<void> {
+  const running = (await shelf.readAll()).filter(({ kept }) => kept === null)
+  const options = { graceS: EXIT_GRACE_S, keepVolumes: true }
+  await Promise.allSettled(running.map(({ lease }) => engine.stop(lease, options)))
+  await engine.close()
 }
