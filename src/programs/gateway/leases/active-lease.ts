@@ -68,9 +68,7 @@ export class ActiveLease extends LeaseFile {
   }
 
   /** Something about the network changed: a lease that waits looks again. */
-  look(): void {
-    this.#wake?.()
-  }
+  readonly look = (): void => this.#wake?.()
 
   /** After a start of this gateway: what was under way is taken up where it stood. */
   resume(): void {
@@ -331,6 +329,8 @@ export class ActiveLease extends LeaseFile {
   async #failed(message: string): Promise<void> {
     const { node, doc } = this.record
     const failures = doc.avoid.length + 1
+    const link = node === null ? undefined : this.parts.linkOf(node)
+    if (link && doc.ownerEpoch !== null) this.sendStop(link, doc.ownerEpoch, 'it did not start')
     await this.#lose(this.parts.now(), `${node} could not start it: ${message}`)
     if (failures < MAX_FAILED_STARTS) return await this.#place()
     this.#closing = true

@@ -163,7 +163,6 @@ describe('a node that vanishes', () => {
       assert.ok(after.epoch > before.epoch)
       assert.deepEqual(after.services[0]?.urls, before.services[0]?.urls)
       assert.equal((await net.store.balance(nodeLedger(first.node))).balanceNanoUsd, 2_499_999n)
-      // It wakes, and hears that its lease is another's.
       net.link(first)
       await net.untilTrue(async () => first.running.size === 0)
       first.say({
