@@ -4,6 +4,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { PassThrough, Writable } from 'node:stream'
 import type { Shell } from './commands/command.ts'
 import { runProgram } from './program.ts'
 
@@ -18,7 +19,23 @@ export function setup(env: NodeJS.ProcessEnv = {}) {
   const stop = new AbortController()
   const servers: ReturnType<typeof createServer>[] = []
   let [out, err] = ['', '']
+  const stdin = Object.assign(new PassThrough(), {
+    isTTY: false,
+    /** Each mode that the terminal was put in. */
+    modes: [] as boolean[],
+    setRawMode: (raw: boolean) => void stdin.modes.push(raw),
+  })
+  const stdout = Object.assign(
+    sink((text) => (out += text)),
+    {
+      isTTY: false,
+      columns: 80,
+      rows: 24,
+    },
+  )
+  const stderr = sink((text) => (err += text))
   const shell: Shell = {
+    stdio: { stdin, stdout, stderr },
     env: { ...env, BASELOAD_HOME: home },
     stops: { stop: stop.signal, kill: new AbortController().signal },
     terminal: {
@@ -43,8 +60,12 @@ export function setup(env: NodeJS.ProcessEnv = {}) {
   return {
     home,
     shell,
+    stdin,
+    stdout,
     listen,
     interrupt: () => stop.abort(),
+    /** What was printed so far, while a command runs. */
+    printed: () => ({ out, err }),
     /** An address where nobody listens. */
     gone: async () => {
       const url = await listen(() => {})
@@ -67,3 +88,11 @@ export function setup(env: NodeJS.ProcessEnv = {}) {
     },
   }
 }
+
+const sink = (take: (text: string) => void): Writable =>
+  new Writable({
+    write(chunk: Buffer, _encoding, done) {
+      take(String(chunk))
+      done()
+    },
+  })

@@ -5,6 +5,16 @@ import { Command, CommanderError } from 'commander'
 import { accountCommand } from './commands/account.ts'
 import { chatCommand } from './commands/chat.ts'
 import type { Shell } from './commands/command.ts'
+import { cpCommand } from './commands/cp.ts'
+import { deployCommand } from './commands/deploy.ts'
+import { closeCommand, deploymentsCommand, leasesCommand } from './commands/deployments.ts'
+import { eventsCommand } from './commands/events.ts'
+import { execCommand } from './commands/exec.ts'
+import { logsCommand } from './commands/logs.ts'
+import { portForwardCommand } from './commands/port-forward.ts'
+import { bidsCommand, screenCommand } from './commands/screen.ts'
+import { statsCommand } from './commands/stats.ts'
+import { updateCommand } from './commands/update.ts'
 import { doctorCommand } from './commands/doctor.ts'
 import { gatewayCommand } from './commands/gateway.ts'
 import { helpCommand } from './commands/help.ts'
@@ -14,7 +24,7 @@ import { modelsCommand, networkCommand } from './commands/network.ts'
 import { receiptsCommand } from './commands/receipts.ts'
 import { sdlCommand } from './commands/sdl.ts'
 import { upCommand } from './commands/up.ts'
-import { EXIT, failureOf, failureText, type ExitCode } from './shell/failure.ts'
+import { EndedWith, EXIT, failureOf, failureText } from './shell/failure.ts'
 import { packageRoot } from './shell/home.ts'
 
 const COMMANDS = {
@@ -25,6 +35,19 @@ const COMMANDS = {
   chat: chatCommand,
   models: modelsCommand,
   network: networkCommand,
+  deploy: deployCommand,
+  screen: screenCommand,
+  deployments: deploymentsCommand,
+  leases: leasesCommand,
+  bids: bidsCommand,
+  update: updateCommand,
+  close: closeCommand,
+  events: eventsCommand,
+  logs: logsCommand,
+  exec: execCommand,
+  cp: cpCommand,
+  'port-forward': portForwardCommand,
+  stats: statsCommand,
   account: accountCommand,
   keys: keysCommand,
   receipts: receiptsCommand,
@@ -36,6 +59,7 @@ const EPILOGUE = `
 Example:
   $ baseload up                                  a network on this machine
   $ baseload chat                                talk with its model
+  $ baseload deploy app.yaml                     a container, on the best bid
   $ baseload join https://gateway.example --model model.gguf
                                                  this machine earns
 
@@ -67,12 +91,13 @@ export function buildProgram(shell: Shell): Command {
 }
 
 /** Runs one command line and says how it ended. Throws nothing: failures are printed, with the next step. */
-export async function runProgram(args: readonly string[], shell: Shell): Promise<ExitCode> {
+export async function runProgram(args: readonly string[], shell: Shell): Promise<number> {
   const program = buildProgram(shell)
   try {
     await program.parseAsync(args, { from: 'user' })
     return EXIT.ok
   } catch (error) {
+    if (error instanceof EndedWith) return error.exitCode
     if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage
     const failure = failureOf(error)
     const { terminal } = shell

@@ -3,12 +3,14 @@ import type { Command } from 'commander'
 import { addOptions } from '../settings/manual.ts'
 import { clientConfig, readAccess } from '../shell/client-settings.ts'
 import { gatewayClient, type GatewayClient } from '../shell/gateway-client.ts'
+import type { Stdio } from '../shell/stdio.ts'
 import type { StopRequests } from '../shell/stop-requests.ts'
 import type { Terminal } from '../shell/terminal.ts'
 
 /** The world around a command: given, so that tests can hold it. */
 export type Shell = {
   readonly terminal: Terminal
+  readonly stdio: Stdio
   readonly env: NodeJS.ProcessEnv
   readonly stops: StopRequests
 }

@@ -18,17 +18,31 @@ export class Failure extends Error {
   readonly next: string | null
   /** The gateway's error code (`insufficient_balance`), or ours (`unreachable`). */
   readonly code: string
+  /** What a node said, where the gateway passes it on: `path_not_found`. */
+  readonly reason: string | null
 
   constructor(
     exitCode: ExitCode,
     message: string,
-    more: { next?: string; code?: string; cause?: unknown } = {},
+    more: { next?: string; code?: string; reason?: string | null; cause?: unknown } = {},
   ) {
     super(message, { cause: more.cause })
     this.name = 'Failure'
     this.exitCode = exitCode
     this.next = more.next ?? null
     this.code = more.code ?? 'failed'
+    this.reason = more.reason ?? null
+  }
+}
+
+/** The command ran another program, and ends as that did: with its exit code, and without a word of its own. */
+export class EndedWith extends Error {
+  readonly exitCode: number
+
+  constructor(exitCode: number) {
+    super(`ended with ${exitCode}`)
+    this.name = 'EndedWith'
+    this.exitCode = exitCode
   }
 }
 

@@ -9,9 +9,12 @@ export type GatewayClient = {
   readonly url: string
   get(path: string): Promise<unknown>
   post(path: string, body: unknown): Promise<unknown>
+  put(path: string, body: unknown): Promise<unknown>
   delete(path: string): Promise<unknown>
   /** POSTs, and yields each event's JSON until `[DONE]`. Aborting the signal cancels the answer. */
   stream(path: string, body: unknown, signal: AbortSignal): AsyncGenerator<unknown, void, void>
+  /** GETs an event stream, and yields each event's JSON until the gateway ends it. */
+  follow(path: string, signal: AbortSignal): AsyncGenerator<unknown, void, void>
 }
 
 /**
@@ -22,8 +25,18 @@ export function gatewayClient(access: Access, stop: AbortSignal): GatewayClient 
   const headers: Record<string, string> = { 'content-type': 'application/json' }
   if (access.apiKey !== null) headers['authorization'] = `Bearer ${access.apiKey}`
 
-  async function send(method: string, path: string, body: unknown, signal: AbortSignal) {
-    const request = { method, headers, body: body === undefined ? null : JSON.stringify(body) }
+  async function send(
+    method: string,
+    path: string,
+    body: unknown,
+    signal: AbortSignal,
+    more: Record<string, string> = {},
+  ) {
+    const request = {
+      method,
+      headers: { ...headers, ...more },
+      body: body === undefined ? null : JSON.stringify(body),
+    }
     try {
       const either = AbortSignal.any([signal, stop])
       const response = await fetch(access.url + path, { ...request, signal: either })
@@ -47,6 +60,7 @@ export function gatewayClient(access: Access, stop: AbortSignal): GatewayClient 
     url: access.url,
     get: (path) => json('GET', path),
     post: (path, body) => json('POST', path, body),
+    put: (path, body) => json('PUT', path, body),
     delete: (path) => json('DELETE', path),
     async *stream(path, body, signal) {
       const response = await send('POST', path, body, signal)
@@ -66,27 +80,67 @@ export function gatewayClient(access: Access, stop: AbortSignal): GatewayClient 
         next: 'ask again; only the tokens that arrived are paid',
       })
     },
+    async *follow(path, signal) {
+      const silence = new AbortController()
+      const timer = setTimeout(() => silence.abort(new SilenceError()), SILENCE_MS)
+      try {
+        const either = AbortSignal.any([signal, silence.signal])
+        const response = await send('GET', path, undefined, either, {
+          accept: 'text/event-stream',
+        })
+        const parser = new SseParser()
+        for await (const bytes of response.body ?? []) {
+          timer.refresh()
+          for (const { data } of parser.push(bytes)) yield parseEvent(data)
+        }
+      } catch (error) {
+        throw error instanceof Failure ? error : unreachable(access, error)
+      } finally {
+        clearTimeout(timer)
+      }
+    },
   }
 }
 
+/** A gateway says at least something every 20 s. */
+const SILENCE_MS = 60_000
+
+class SilenceError extends Error {
+  override readonly name = 'TimeoutError'
+}
+
 const errorBody = z.object({
-  error: z.object({ message: z.string(), code: z.string().nullable().optional() }),
+  error: z.object({
+    message: z.string(),
+    code: z.string().nullable().optional(),
+    details: z.looseObject({ reason: z.string().optional() }).optional(),
+  }),
 })
 
 async function refusal(response: Response, path: string): Promise<Failure> {
+  const { status, headers } = response
   const text = await response.text()
+  return refusalFailure(path, { status, text, retryAfter: headers.get('retry-after') })
+}
+
+/** What a gateway, or something else at its address, refused with. */
+export function refusalFailure(
+  path: string,
+  { status, text, retryAfter }: { status: number; text: string; retryAfter: string | null },
+): Failure {
   const parsed = errorBody.safeParse(jsonOrNull(text))
   if (!parsed.success) {
     const start = text.replace(/\s+/g, ' ').slice(0, 120)
-    return new Failure(EXIT.refused, `${path} answered ${response.status}: ${start}`, {
-      code: `http_${response.status}`,
+    return new Failure(EXIT.refused, `${path} answered ${status}: ${start}`, {
+      code: `http_${status}`,
       next: 'is this the address of a Baseload gateway?',
     })
   }
-  const { message, code } = parsed.data.error
-  const next = NEXT[code ?? ''] ?? retryText(response.headers.get('retry-after'))
+  const { message, code, details } = parsed.data.error
+  const next = NEXT[code ?? ''] ?? retryText(retryAfter)
   return new Failure(EXIT.refused, message, {
-    code: code ?? `http_${response.status}`,
+    code: code ?? `http_${status}`,
+    reason: details?.reason ?? null,
     ...(next === null ? {} : { next }),
   })
 }
@@ -99,6 +153,8 @@ const NEXT: Readonly<Record<string, string>> = {
   expired_api_key: 'make another with `baseload keys create`',
   model_not_found: '`baseload models` lists what can be asked for',
   insufficient_balance: '`baseload account` shows the balance',
+  invalid_sdl: '`baseload sdl check <file>` explains each problem, without a gateway',
+  no_matching_node: '`baseload screen <file>` shows who could run it, and what would help',
 }
 
 const retryText = (seconds: string | null): string | null =>
@@ -112,7 +168,7 @@ function parseEvent(data: string): unknown {
   throw new Failure(EXIT.refused, message, { code: code ?? 'stream_failed' })
 }
 
-function unreachable(access: Access, error: unknown): Failure {
+export function unreachable(access: Access, error: unknown): Failure {
   if (error instanceof Error && error.name === 'AbortError')
     return new Failure(EXIT.interrupted, 'interrupted', { code: 'interrupted', cause: error })
   const timedOut = error instanceof Error && error.name === 'TimeoutError'

@@ -1,0 +1,43 @@
+/** `baseload deploy`: from a file to a running deployment, each phase as it happens. */
+import { Option, type Command } from 'commander'
+import { AUCTION_RULES } from '../../gateway/leases/lease-service.ts'
+import { understand } from './answers.ts'
+import { clientOf, describeClient, print, type Flags, type Shell } from './command.ts'
+import { deployment, stateOf } from './deployment-answers.ts'
+import { showProgress } from './deploy-progress.ts'
+import { screenFile } from './screen.ts'
+import { readInput } from './sdl-file.ts'
+
+export function deployCommand(command: Command, shell: Shell): Command {
+  return describeClient(
+    command.argument('<file>', 'the SDL file, or - for standard input'),
+    'Deploy an SDL file: auction, start, and where it is reached',
+    'baseload deploy app.yaml --name shop',
+    'baseload deploy app.yaml --dry-run',
+  )
+    .option('--name <name>', 'to call it by; without it one is made up')
+    .addOption(
+      new Option('--rule <rule>', 'which bid wins; manual waits for `baseload bids --accept`')
+        .choices(AUCTION_RULES)
+        .default('cheapest'),
+    )
+    .option('--dry-run', 'only show who could run it, as `baseload screen` does')
+    .option('--detach', 'do not wait until it runs')
+    .action(async (file: string, flags: Flags) => {
+      if (flags['dryRun'] === true) return screenFile(file, flags, shell)
+      const { name, rule } = flags
+      const { text: sdl } = await readInput(file)
+      const client = clientOf(flags, shell)
+      const body = { sdl, rule, ...(name === undefined ? {} : { name }) }
+      const answer = await client.post('/v1/deployments', body)
+      const made = understand(deployment, answer)
+      if (flags['detach'] !== true) {
+        const { leases } = made
+        return showProgress(client, made, { after: 0, leases }, flags, shell)
+      }
+      await print(flags, shell.terminal, answer, () => {
+        shell.terminal.err(`${made.name} is ${stateOf(made)}; baseload events -f ${made.name}\n`)
+        return `${made.id}\n`
+      })
+    })
+}
