@@ -9,7 +9,6 @@ import { once } from 'node:events'
 import { existsSync, mkdtempSync, readFileSync } from 'node:fs'
 import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { get } from 'node:http'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -87,39 +86,34 @@ async function installPackages(): Promise<void> {
   }
 }
 
-/** One engine at a time on a machine: each changes rules of the firewall that all share. */
 export async function startEngine(name: EngineName): Promise<PrivateEngine> {
-  const release = await lock()
-  try {
-    await installPackages()
-    const before = await saveNetwork()
-    const folder = mkdtempSync(join(tmpdir(), `baseload-${name}-`))
-    const socket = join(folder, 'engine.sock')
-    const daemon = new Daemon(name, await commandOf(name, folder, socket))
-    await daemon.start(socket)
-    return {
-      name,
-      socket,
-      folder,
-      restart: async () => {
-        await daemon.stop()
-        await daemon.start(socket)
-      },
-      stop: async () => {
-        await removeAll(openSocket(socket))
-        await daemon.stop()
-        await killUnder(folder)
-        await unmountUnder(folder)
-        await rm(folder, { recursive: true, force: true })
-        await restoreNetwork(before)
-        release()
-      },
-    }
-  } catch (thrown) {
-    release()
-    throw thrown
+  await installPackages()
+  const before = await saveNetwork()
+  const folder = mkdtempSync(join(tmpdir(), `${FOLDER_PREFIX}${name}-`))
+  const socket = join(folder, 'engine.sock')
+  const daemon = new Daemon(name, await commandOf(name, folder, socket))
+  await daemon.start(socket)
+  return {
+    name,
+    socket,
+    folder,
+    restart: async () => {
+      await daemon.stop()
+      await daemon.start(socket)
+    },
+    stop: async () => {
+      await removeAll(openSocket(socket))
+      await daemon.stop()
+      await killUnder(folder)
+      await unmountUnder(folder)
+      await rm(folder, { recursive: true, force: true })
+      // Engines share their chains in the firewall: the last one to go takes them away.
+      if (!(await othersRun())) await restoreNetwork(before)
+    },
   }
 }
+
+const FOLDER_PREFIX = 'baseload-engine-'
 
 type Command = {
   readonly program: string
@@ -233,18 +227,17 @@ const answers = (socketPath: string): Promise<boolean> =>
     }).once('error', () => resolve(false))
   })
 
-/** Held by this process until it is released or the process ends: the kernel sees to that. */
-async function lock(): Promise<() => void> {
-  for (;;) {
-    const server = createServer()
-    try {
-      await once(server.listen('\0baseload-test-container-engine'), 'listening')
-      return () => void server.close()
-    } catch {
-      await sleep(LOOK_MS)
-    }
-  }
+/** Whether another test's engine runs: its folder is on its command line. */
+async function othersRun(): Promise<boolean> {
+  const lines = await Promise.all((await processIds()).map(commandLine))
+  return lines.some((line) => line.includes(join(tmpdir(), FOLDER_PREFIX)))
 }
+
+const processIds = async (): Promise<string[]> =>
+  (await readdir('/proc')).filter((name) => /^\d+$/.test(name))
+
+const commandLine = (pid: string): Promise<string> =>
+  readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')
 
 /** A daemon that ends leaves its containers running. */
 async function removeAll(docker: Docker): Promise<void> {
@@ -260,10 +253,8 @@ const BUILT_IN = new Set(['bridge', 'host', 'none', 'podman'])
 
 /** Podman's monitors outlive each `exec` by five minutes. They are known by the folder on their command line. */
 async function killUnder(folder: string): Promise<void> {
-  for (const pid of (await readdir('/proc')).filter((name) => /^\d+$/.test(name))) {
-    const line = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')
-    if (line.includes(`${folder}/`)) process.kill(Number(pid), 'SIGKILL')
-  }
+  for (const pid of await processIds())
+    if ((await commandLine(pid)).includes(`${folder}/`)) process.kill(Number(pid), 'SIGKILL')
 }
 
 /** What a daemon that was killed left mounted, innermost first. */

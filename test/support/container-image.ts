@@ -55,10 +55,21 @@ export async function makeLayer(): Promise<Layer> {
   )
   await writeFile(join(root, 'etc/group'), 'root:x:0:\nweb:x:1000:\n')
   await writeFile(join(root, 'www/index.html'), 'hello from a lease\n')
+  await writeFile(join(root, 'bin/echoes'), ECHOES, { mode: 0o755 })
   const tar = join(folder, 'layer.tar')
   await run('tar', ['-C', root, '--owner=0', '--group=0', '-cf', tar, '.'])
   return { tar, remove: () => rm(folder, { recursive: true, force: true }) }
 }
+
+/** `echoes 7`: on TCP answers a line with its host's name and the line, on UDP the same bytes. */
+const ECHOES = `#!/bin/perl
+$| = 1;
+my $any = pack("S n N x8", 2, $ARGV[0], 0);
+socket(my $tcp, 2, 1, 0); bind($tcp, $any); listen($tcp, 64);
+socket(my $udp, 2, 2, 0); bind($udp, $any);
+if (!fork) { while (my $from = recv($udp, my $data, 65536, 0)) { send($udp, $data, 0, $from) } }
+while (accept(my $peer, $tcp)) { my $line = <$peer>; print $peer "$ENV{HOSTNAME}: $line"; close $peer }
+`
 
 /** A program and the libraries that `ldd` names. */
 async function copyProgram(program: string, root: string): Promise<void> {

@@ -79,14 +79,21 @@ async function resizeExec(
   }
 }
 
-/** Engines have no call for it, but tell the process's id on this host. */
+/** Engines have no call for it, but tell the process's id on this host; Docker a moment after the start. */
 async function signalExec(exec: Docker.Exec, name: NodeJS.Signals): Promise<void> {
-  const { Running, Pid } = await ask('look at a command', exec.inspect())
-  if (!Running || !(Pid > 0)) return
+  for (let look = 0; look < MAX_LOOKS; look += 1) {
+    const { Running, Pid, ExitCode } = await ask('look at a command', exec.inspect())
+    if (!Running && ExitCode !== null) return
+    if (Running && Pid > 0) return kill(Pid, name)
+    await sleep(LOOK_MS)
+  }
+}
+
+function kill(pid: number, name: NodeJS.Signals): void {
   try {
-    process.kill(Pid, name)
+    process.kill(pid, name)
   } catch (thrown) {
-    throw new Fault('engine_failed', `Process ${Pid} took no ${name}: ${reasonOf(thrown)}`, {
+    throw new Fault('engine_failed', `Process ${pid} took no ${name}: ${reasonOf(thrown)}`, {
       cause: thrown,
     })
   }

@@ -9,6 +9,9 @@ export async function putFiles(container: Container, folder: string, tar: Readab
 
 /** A path that ends in `/.` means the folder's contents. */
 export async function getFiles(container: Container, path: string): Promise<Readable> {
-  const stream = await ask(`read ${path}`, container.getArchive({ path }))
-  return stream instanceof Readable ? stream : new Readable().wrap(stream)
+  return asReadable(await ask(`read ${path}`, container.getArchive({ path })))
 }
+
+/** dockerode's streams are those of Node.js under an older type. */
+export const asReadable = (stream: NodeJS.ReadableStream): Readable =>
+  stream instanceof Readable ? stream : new Readable().wrap(stream)
