@@ -41,10 +41,13 @@ describe('the metrics of a gateway', () => {
       queueDepth: 2,
       settlementBacklog: 7,
       receiptsPending: 1,
+      leases: { open: 5, homeless: 2 },
     }))
     const before = await value()
     assert.equal(before('baseload_nodes_linked'), 3)
     assert.equal(before('baseload_settlement_backlog'), 7)
+    assert.equal(before('baseload_leases_open'), 5)
+    assert.equal(before('baseload_leases_homeless'), 2)
     assert.equal(before('baseload_slots_free{model="bard-3m"}'), 4)
     slotsFree.delete('bard-3m')
     assert.equal((await value())('baseload_slots_free{model="bard-3m"}'), null)

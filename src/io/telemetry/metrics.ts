@@ -25,6 +25,8 @@ export type GatewayReadings = {
   readonly settlementBacklog: number
   /** Attempts that ended and whose receipts have not come yet. */
   readonly receiptsPending: number
+  /** Open leases that this gateway looks after, and those of them that have no node. */
+  readonly leases: { readonly open: number; readonly homeless: number }
 }
 
 export type GatewayMetrics = {
@@ -226,6 +228,12 @@ function exportReadings(registry: Registry, read: () => GatewayReadings | null):
     'baseload_receipts_pending',
     'Attempts that ended and whose receipts have not come yet.',
     (now) => now.receiptsPending,
+  )
+  gauge('baseload_leases_open', 'Leases this gateway looks after.', (now) => now.leases.open)
+  gauge(
+    'baseload_leases_homeless',
+    'Of these, leases that have no node just now.',
+    (now) => now.leases.homeless,
   )
   registry.registerMetric(
     new Gauge({

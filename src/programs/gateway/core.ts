@@ -129,6 +129,7 @@ export function createCore(
     queueDepth: room.size,
     settlementBacklog: meter.backlog,
     receiptsPending: desk.expected,
+    leases: book.count,
   }))
   return {
     store,

@@ -90,6 +90,12 @@ export class LeaseBook {
     return this.active.get(lease.id)?.record ?? lease
   }
 
+  get count(): { open: number; homeless: number } {
+    let homeless = 0
+    for (const { record } of this.active.values()) if (record.node === null) homeless += 1
+    return { open: this.active.size, homeless }
+  }
+
   /** Calls back when something about the deployment changed; returns what stops that. */
   watch(deployment: string, changed: () => void): () => void {
     const all = this.#watchers.get(deployment) ?? new Set()
