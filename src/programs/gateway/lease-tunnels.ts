@@ -164,7 +164,7 @@ function refusalOf(error: unknown): Refusal {
   if (code === 'store_unavailable') return away()
   if (code === 'shutting_down')
     return refuse('shutting_down', 'This gateway is leaving. Ask again.')
-  const details = { reason: code }
+  const details = { code }
   if (NOT_HEARD.has(code))
     return refuse('tunnel_failed', `The node could not be reached: ${message}. Try again.`, {
       retryAfterS: 1,

@@ -188,7 +188,7 @@ async function setup(t: TestContext) {
     wish.kind === 'copy-out' && !existsSync(join(far, wish.path))
       ? Promise.resolve(
           refuse('tunnel_refused', `nothing at ${wish.path}`, {
-            details: { reason: 'path_not_found' },
+            details: { code: 'path_not_found' },
           }),
         )
       : tunnel(wish, signal)

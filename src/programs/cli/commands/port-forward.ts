@@ -97,7 +97,10 @@ async function dial({ access, deployment, to }: Way, signal: AbortSignal) {
     try {
       return await openTunnel(access, deployment, { kind: 'tcp', ...to }, signal)
     } catch (error) {
-      if (!isPassing(failureOf(error)) || performance.now() > until) throw error
+      const failure = failureOf(error)
+      // Nothing listens: whoever connected hears so at once, as from any other port.
+      const final = failure.reason === 'port_refused' || !isPassing(failure)
+      if (final || performance.now() > until) throw error
       await pause(pauseMs(failures), null, { signal })
     }
   }

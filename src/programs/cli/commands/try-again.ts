@@ -9,6 +9,7 @@ const PASSING: ReadonlySet<string> = new Set([
   'store_unavailable',
   'shutting_down',
   'tunnel_failed',
+  'lease_unreachable',
   'tunnel_lost',
   'internal_error',
 ])

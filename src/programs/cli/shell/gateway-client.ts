@@ -113,7 +113,7 @@ const errorBody = z.object({
   error: z.object({
     message: z.string(),
     code: z.string().nullable().optional(),
-    details: z.looseObject({ reason: z.string().optional() }).optional(),
+    details: z.looseObject({ code: z.string().optional() }).optional().catch({}),
   }),
 })
 
@@ -140,7 +140,7 @@ export function refusalFailure(
   const next = NEXT[code ?? ''] ?? retryText(retryAfter)
   return new Failure(EXIT.refused, message, {
     code: code ?? `http_${status}`,
-    reason: details?.reason ?? null,
+    reason: details?.code ?? null,
     ...(next === null ? {} : { next }),
   })
 }

@@ -1,4 +1,5 @@
 /** A command's or a log's streams in the frames of a tunnel, with back-pressure both ways. */
+import { constants } from 'node:os'
 import { Writable, type Duplex } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { Fault, reasonOf } from '../../../core/base/refusal.ts'
@@ -69,11 +70,12 @@ async function exitOf(exec: Exec): Promise<ExecExit> {
   }
 }
 
-/** Takes the gateway's frames: input and resizes. Waits while the command does not read. */
+/** Takes the gateway's frames: input, resizes and signals. Waits while the command does not read. */
 function inputOf(exec: Exec): Writable {
   const { stdin } = exec
   const decoder = new ExecDecoder((channel, payload) => {
     if (channel === EXEC_CHANNEL.RESIZE) resize(exec, payload)
+    if (channel === EXEC_CHANNEL.SIGNAL) passOn(exec, payload)
     if (channel !== EXEC_CHANNEL.STDIN || !stdin.writable) return
     if (payload.length === 0) stdin.end()
     else stdin.write(Buffer.from(payload))
@@ -107,3 +109,11 @@ function resize(exec: Exec, payload: Uint8Array): void {
   // A terminal of the wrong size is a nuisance, not a reason to lose the shell.
   if (size !== null) exec.resize(size).catch(() => {})
 }
+
+function passOn(exec: Exec, payload: Uint8Array): void {
+  const name = Buffer.from(payload).toString('latin1')
+  // A name that this system does not know is no signal; one that comes too late has no command.
+  if (isSignal(name)) exec.signal(name).catch(() => {})
+}
+
+const isSignal = (name: string): name is NodeJS.Signals => Object.hasOwn(constants.signals, name)

@@ -151,6 +151,17 @@ describe('a shell in a lease', { timeout }, () => {
     stream.destroy()
   })
 
+  it('hears the signals that its tenant sends, and nothing that is none', async (t) => {
+    const { runtime, open } = await setup(t)
+    const shell = fakeShell()
+    runtime.executing = () => shell.exec
+    const stream = await open(SHELL)
+    for (const name of ['SIGNONE', 'kill -9 1', 'SIGINT'])
+      stream.write(encodeExecFrame(EXEC_CHANNEL.SIGNAL, Buffer.from(name)))
+    assert.deepEqual(await framesOf(stream), ['exit {"code":129,"reason":null}'])
+    assert.deepEqual(shell.signals, ['SIGINT'])
+  })
+
   it('is hung up when the tunnel breaks off', async (t) => {
     const { runtime, open } = await setup(t)
     const shell = fakeShell()
