@@ -17,6 +17,7 @@ const mayImport: Record<string, readonly string[]> = {
   'io/link': ['core/*'],
   'io/engine': ['core/*'],
   'io/runtime': ['core/*'],
+  'io/objects': ['core/*'],
   'io/probe': ['core/*'],
   'io/http': ['core/*'],
   'io/telemetry': ['core/*'],

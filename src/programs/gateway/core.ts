@@ -18,6 +18,9 @@ import { createMeter } from './meter.ts'
 import { createNetwork } from './network.ts'
 import { createRandomPool } from './random-pool.ts'
 import { IngressTable } from './ingress/ingress-table.ts'
+import { join } from 'node:path'
+import { FolderStore } from '../../io/objects/folder-store.ts'
+import { LeaseVolumes } from './leases/lease-volumes.ts'
 import { serveDeployments } from './leases/deployments.ts'
 import { LeaseBook } from './leases/lease-book.ts'
 import { keepHosts } from './leases/lease-hosts.ts'
@@ -64,7 +67,17 @@ export function createCore(
   const market = new LeaseMarket({ tierOf: network.tierOf, now })
   const own = config.publicUrl === null ? [] : [new URL(config.publicUrl).hostname]
   const hosts = new IngressTable({ domain: config.leaseDomain, own })
-  const bookParts = { store, market, gateway: identity.id, now, logger, linkOf: network.linkOfNode }
+  const objects = new FolderStore(join(config.home, 'snapshots'))
+  const volumes = new LeaseVolumes({ objects, logger })
+  const bookParts = {
+    store,
+    market,
+    volumes,
+    gateway: identity.id,
+    now,
+    logger,
+    linkOf: network.linkOfNode,
+  }
   const book = new LeaseBook({
     ...bookParts,
     hosts: keepHosts({ table: hosts, domain: config.leaseDomain, linkOf: network.linkOfNode }),

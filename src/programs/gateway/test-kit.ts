@@ -1,6 +1,7 @@
 /** For the tests of this room: links, money and requests that do exactly what a test tells them to. */
 import assert from 'node:assert/strict'
 import type { TestContext } from 'node:test'
+import type { Duplex } from 'node:stream'
 import { seededRandom } from '../../core/base/random.ts'
 import { isRefusal, refuse, type Refusal } from '../../core/base/refusal.ts'
 import {
@@ -11,6 +12,7 @@ import {
 import type { LeaseCommand } from '../../core/protocol/lease-control.ts'
 import type { AttemptEnd, AttemptHeader, Heartbeat } from '../../core/protocol/link.ts'
 import type { Offer } from '../../core/protocol/offer.ts'
+import type { TunnelPurpose } from '../../core/protocol/tunnel.ts'
 import { encodeTokenChunks, type TokenChunk } from '../../core/protocol/token-chunk.ts'
 import { aReplica, nodeId, type Traits } from '../../core/routing/test-replicas.ts'
 import { ReplicaTable } from '../../core/routing/replica-table.ts'
@@ -183,7 +185,7 @@ export class FakeLink implements NodeLink {
   ping(): Promise<boolean> {
     return new Promise((resolve) => this.pings.push(resolve))
   }
-  openTunnel(): Promise<never> {
+  openTunnel(_purpose: TunnelPurpose): Promise<Duplex> {
     return Promise.reject(new Error('a fake link has no tunnels'))
   }
   lease(_command: LeaseCommand): void {

@@ -102,7 +102,7 @@ export class ActiveLease extends LeaseFile {
         if (!owns) this.sendStop(link, report.epoch, 'another node has this lease by now')
         else
           void this.#turns.take(() =>
-            report.kind === 'status' ? this.#status(report) : this.#event(report),
+            report.kind === 'status' ? this.#status(report) : this.note(report),
           )
     }
   }
@@ -255,7 +255,7 @@ export class ActiveLease extends LeaseFile {
     { terms, signature }: AcceptedLease,
   ): Promise<void> {
     await this.settle(this.parts.now())
-    const { doc, epoch } = this.record
+    const { doc, epoch, node: before } = this.record
     const price = `$${formatUsd(priceFor(bid.rate, 'hour'))} an hour`
     const news = { rate: String(bid.rate), ownerEpoch: epoch, message: 'accepted' }
     await this.change(
@@ -270,6 +270,7 @@ export class ActiveLease extends LeaseFile {
     this.#saidWaiting = false
     this.parts.market.reserve(this.id, placing)
     this.parts.market.observe(group)
+    if (before !== link.node) await this.bringVolumes(link)
     this.sendRun(link)
   }
 
@@ -294,6 +295,7 @@ export class ActiveLease extends LeaseFile {
     const here = market.at(node, this.#wish(plan, NOBODY))
     if (here && (await this.#offer(here, plan))) return true
     const old = this.parts.linkOf(node)
+    if (old) await this.parts.volumes.take(old, this.record, this.parts.now())
     if (!(await this.#offerAround(plan, new Set([node])))) {
       if (old) this.linked(old)
       await this.tell('lease.update_refused', 'no node takes the new terms; it runs on as it was')
@@ -347,12 +349,6 @@ export class ActiveLease extends LeaseFile {
       })
   }
 
-  async #event({ atMs: at, type, service, message }: Report<'event'>): Promise<void> {
-    const event = { at, type, lease: this.id, service, message }
-    await this.parts.store.addDeploymentEvents(this.record.deployment, [event])
-    this.parts.changed(this)
-  }
-
   // Ending.
 
   /** The node has it no more: its time until `at` is paid, and the lease is an order again. */
@@ -394,5 +390,6 @@ export class ActiveLease extends LeaseFile {
       this.told('lease.closed', `${reason}; $${formatUsd(this.record.spentNanoUsd)} in all`),
     ])
     if (hold !== null) await this.parts.store.closeHold(hold)
+    if (!keepVolumes) await this.parts.volumes.forget(this.id)
   }
 }

@@ -1,4 +1,5 @@
 /** For tests: a node that takes leases and says that they run, without running anything. */
+import { Duplex } from 'node:stream'
 import type { Capacity } from '../../../core/protocol/capacity.ts'
 import {
   LEASE_DOMAIN,
@@ -7,6 +8,7 @@ import {
 } from '../../../core/protocol/lease-control.ts'
 import type { Offer } from '../../../core/protocol/offer.ts'
 import type { PriceSheet } from '../../../core/protocol/price-sheet.ts'
+import type { TunnelPurpose } from '../../../core/protocol/tunnel.ts'
 import { ephemeralIdentity, type Identity } from '../../../io/keys/identity.ts'
 import { FakeLink } from '../test-kit.ts'
 import type { LeaseBook } from './lease-book.ts'
@@ -49,6 +51,9 @@ export class FakeLeasingNode extends FakeLink {
   readonly running = new Map<string, number>()
   /** What it says to an `ask`; null: nothing at all. */
   answer: 'accept' | 'refuse' | null = 'accept'
+  /** What its only volume holds, and the tunnels that it was asked for. */
+  volume = ''
+  readonly tunnels: string[] = []
   /** Whether images can be pulled. */
   starts = true
   book: LeaseBook | null = null
@@ -67,6 +72,28 @@ export class FakeLeasingNode extends FakeLink {
   /** It is heard now. */
   beat(): void {
     this.lastHeardAt = this.#now()
+  }
+
+  /** Hands out `volume`, and takes what comes as the new one. */
+  override openTunnel(purpose: TunnelPurpose): Promise<Duplex> {
+    if (purpose.kind !== 'snapshot' && purpose.kind !== 'restore')
+      return Promise.reject(new Error(`a fake node has no ${purpose.kind}`))
+    let came = ''
+    const tunnel = new Duplex({
+      read() {},
+      write: (piece: Buffer, _encoding, done) => {
+        came += piece.toString()
+        done()
+      },
+      final: (done) => {
+        if (purpose.kind === 'restore') this.volume = came
+        tunnel.push(null)
+        done()
+      },
+    })
+    if (purpose.kind === 'snapshot') tunnel.push(this.volume)
+    this.tunnels.push(purpose.kind)
+    return Promise.resolve(tunnel)
   }
 
   say(report: LeaseReport): void {

@@ -19,6 +19,7 @@ import { watchForLoss, type LossWatch } from './node-loss.ts'
 /** How long a gateway may be silent before another looks after its deployments. */
 export const CLAIM_MS = 15 * SECOND
 const CLAIM_EVERY_MS = 5 * SECOND
+const SNAPSHOT_LOOK_MS = 15 * SECOND
 /** Money of a lease whose gateway is gone for good comes back after so long. */
 export const HOLD_MS = 60 * MINUTE
 
@@ -37,6 +38,8 @@ export class LeaseBook {
   readonly #ending = new AbortController()
   readonly #watchers = new Map<string, Set<() => void>>()
   readonly #claims: NodeJS.Timeout
+  readonly #snapshots: NodeJS.Timeout
+  #takingSnapshots = false
 
   constructor(parts: BookParts) {
     this.#parts = parts
@@ -55,6 +58,8 @@ export class LeaseBook {
     })
     this.#claims = setInterval(() => void this.claim(), CLAIM_EVERY_MS)
     this.#claims.unref()
+    this.#snapshots = setInterval(() => void this.takeSnapshots(), SNAPSHOT_LOOK_MS)
+    this.#snapshots.unref()
   }
 
   /** Takes up what this gateway looked after before, and what nobody looks after; says that it lives. */
@@ -129,6 +134,18 @@ export class LeaseBook {
     this.active.get(report.lease)?.report(link, report)
   }
 
+  /** Of those whose time has come, one after the other: each is as large as its volume. */
+  async takeSnapshots(): Promise<void> {
+    if (this.#takingSnapshots) return
+    this.#takingSnapshots = true
+    const { volumes, now, linkOf } = this.#parts
+    for (const { record } of this.active.values()) {
+      const link = record.node === null ? undefined : linkOf(record.node)
+      if (link && volumes.isDue(record, now())) await volumes.take(link, record, now())
+    }
+    this.#takingSnapshots = false
+  }
+
   /** Bills what is due now; it does so by itself every few seconds. */
   bill(): Promise<void> {
     return this.#meter.bill()
@@ -137,6 +154,7 @@ export class LeaseBook {
   /** Bills what is due and lets go; leases run on, and are found again. */
   async close(): Promise<void> {
     clearInterval(this.#claims)
+    clearInterval(this.#snapshots)
     this.#losses.close()
     this.#meter.close()
     await this.#meter.bill()

@@ -1,6 +1,7 @@
 /** One lease's record: changed only in the store first, and then here; paid; and what is told of it to tenant and node. */
 import { Fault } from '../../../core/base/refusal.ts'
 import type { Millis } from '../../../core/base/time.ts'
+import type { LeaseReport } from '../../../core/protocol/lease-control.ts'
 import type { NodeLink } from '../../../io/link/node-link.ts'
 import type {
   DeploymentRecord,
@@ -14,6 +15,8 @@ import type { LeaseParts } from './lease-parts.ts'
 
 /** How long a stopped lease's containers have to end. */
 const GRACE_S = 10
+
+type LeaseEventReport = Extract<LeaseReport, { kind: 'event' }>
 
 export class LeaseFile {
   readonly deployment: DeploymentRecord
@@ -72,6 +75,19 @@ export class LeaseFile {
   protected async tell(type: string, message: string): Promise<void> {
     await this.parts.store.addDeploymentEvents(this.record.deployment, [this.told(type, message)])
     this.parts.changed(this)
+  }
+
+  /** Something that its node says the tenant should read. */
+  protected async note({ atMs: at, type, service, message }: LeaseEventReport): Promise<void> {
+    const event = { at, type, lease: this.id, service, message }
+    await this.parts.store.addDeploymentEvents(this.record.deployment, [event])
+    this.parts.changed(this)
+  }
+
+  /** What its volumes held at their last snapshot, before anything runs there. */
+  protected async bringVolumes(link: NodeLink): Promise<void> {
+    const given = await this.parts.volumes.give(link, this.record)
+    if (given > 0) await this.tell('volumes.restored', `${given} volumes from their last snapshot`)
   }
 
   protected told(type: string, message: string): NewDeploymentEvent {

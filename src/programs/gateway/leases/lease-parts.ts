@@ -5,10 +5,12 @@ import type { Store } from '../../../io/store/store.ts'
 import type { Logger } from '../../../io/telemetry/logger.ts'
 import type { LeaseFile } from './lease-file.ts'
 import type { LeaseMarket } from './lease-market.ts'
+import type { LeaseVolumes } from './lease-volumes.ts'
 
 export type LeaseParts = {
   readonly store: Store
   readonly market: LeaseMarket
+  readonly volumes: LeaseVolumes
   readonly gateway: string
   readonly linkOf: (node: string) => NodeLink | undefined
   readonly now: () => Millis
