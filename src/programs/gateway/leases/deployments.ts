@@ -122,6 +122,7 @@ export function serveDeployments(parts: ServiceParts): LeaseService {
       if (isRefusal(plan)) return plan
       const changes = matchGroups(stored, plan)
       if (isRefusal(changes)) return changes
+      if (changes.some(({ lease }) => !book.active.has(lease))) return elsewhere()
       for (const { lease, group, manifest } of changes) {
         const taken = await book.active.get(lease)?.update({ group, manifest })
         if (!taken)
@@ -137,8 +138,10 @@ export function serveDeployments(parts: ServiceParts): LeaseService {
     async close(account, id) {
       const stored = await find(account, id)
       if (isRefusal(stored)) return stored
+      const open = stored.leases.filter(({ state }) => state !== 'closed')
+      if (open.some(({ id: lease }) => !book.active.has(lease))) return elsewhere()
       await Promise.all(
-        stored.leases.flatMap(
+        open.flatMap(
           ({ id: lease }) => book.active.get(lease)?.close('closed by the tenant') ?? [],
         ),
       )
@@ -169,6 +172,14 @@ export function serveDeployments(parts: ServiceParts): LeaseService {
     },
   }
 }
+
+/** Of several gateways over one store each deployment has one that decides. */
+const elsewhere = (): Refusal =>
+  refuse(
+    'conflict',
+    'Another gateway looks after this deployment, or did until a moment ago. Ask that one, or this one again in 15 s.',
+    { retryAfterS: 15 },
+  )
 
 /** The lease that is named, or the only one that has the service. */
 function leaseFor(leases: readonly LeaseRecord[], wish: TunnelWish): LeaseRecord | Refusal {
