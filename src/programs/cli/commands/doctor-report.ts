@@ -1,7 +1,9 @@
 /** How findings are written for people: what was seen, and for each problem its cause and its fix. */
+import { gpuName } from '../../../core/protocol/capacity.ts'
 import type { RunningServer } from '../../../io/engine/openai/discover.ts'
-import { gib, type CheckResult } from '../../../io/probe/check-result.ts'
+import { gib, ok, warn, type CheckResult } from '../../../io/probe/check-result.ts'
 import type { Hardware } from '../../../io/probe/hardware.ts'
+import { foundGpuName, type GpuOffer } from '../../node/leases/host-gpus.ts'
 import { describeBackend, type EngineState } from './engine-install.ts'
 
 const MARKS = { ok: '✓', warn: '!', fail: '✗' } as const
@@ -22,6 +24,23 @@ export function hardwareText({ cpuModel, cores, memoryBytes, gpus }: Hardware): 
     `  memory     ${gib(memoryBytes)}`,
     `  GPU        ${names.join('; ') || 'none that nvidia-smi knows of'}\n`,
   ].join('\n')
+}
+
+/** Which GPUs containers could have, and why not. They are warnings: a node works without. */
+export function gpuResults({ gpus, withheld, problems }: GpuOffer): CheckResult[] {
+  return [
+    ...gpus.map((gpu) => ok('gpu', `${gpuName(gpu)}, as ${gpu.cdi}`, { cdi: gpu.cdi })),
+    ...withheld.map(({ gpu, cause, fix }) =>
+      warn('gpu', { found: foundGpuName(gpu), cause, fix, details: { index: gpu.index } }),
+    ),
+    ...problems.map((found) =>
+      warn('gpu', {
+        found,
+        cause: 'a GPU whose driver does not answer cannot be leased',
+        fix: 'run that tool by hand: it says what is wrong with the driver',
+      }),
+    ),
+  ]
 }
 
 export function engineText({ possible, installed }: EngineState): string {

@@ -5,10 +5,13 @@ import { findRunningServers } from '../../../io/engine/openai/discover.ts'
 import type { CheckResult } from '../../../io/probe/check-result.ts'
 import { runDoctor } from '../../../io/probe/doctor.ts'
 import { detectHardware } from '../../../io/probe/hardware.ts'
+import { CDI_FOLDERS } from '../../../io/runtime/cdi.ts'
 import type { NodeConfig } from '../../node/config.ts'
+import { findRuntime } from '../../node/leases/find-runtime.ts'
+import { findHostGpus } from '../../node/leases/host-gpus.ts'
 import { EXIT, Failure } from '../shell/failure.ts'
 import type { Flags, Shell } from './command.ts'
-import { engineText, findingText, hardwareText, serverText } from './doctor-report.ts'
+import { engineText, findingText, gpuResults, hardwareText, serverText } from './doctor-report.ts'
 import { describeBackend, engineFolder, engineState, installEngine } from './engine-install.ts'
 
 /** Installs what `--install` asks for, then prints everything. Throws Failure when a check failed. */
@@ -25,6 +28,8 @@ export async function examine(config: NodeConfig, flags: Flags, shell: Shell): P
   const hardware = await detectHardware()
   show(`This machine\n${hardwareText(hardware)}\nChecks\n`)
   const checks = await check(config, shell, (result) => show(findingText(result)))
+  const gpus = await lookAtGpus(config, shell)
+  if (gpus.length > 0) show(`\nGPUs for containers\n${gpus.map(findingText).join('')}`)
   const engine = await engineState(enginesOf(config))
   show(`\nllama.cpp for this machine (✓ installed)\n${engineText(engine)}`)
   const servers = await findRunningServers(stops.stop)
@@ -33,8 +38,15 @@ export async function examine(config: NodeConfig, flags: Flags, shell: Shell): P
     show(
       `\nServers that run here, and could be sold\n${servers.map((one) => serverText(one, gateway)).join('')}`,
     )
-  if (json) await terminal.out(`${JSON.stringify({ hardware, checks, engine, servers })}\n`)
+  if (json) await terminal.out(`${JSON.stringify({ hardware, checks, gpus, engine, servers })}\n`)
   throwIfFailed(checks, 'mend the above, and run `baseload doctor` again')
+}
+
+/** Judged for the container engine of this machine; without one, for any that has no CDI of its own. */
+async function lookAtGpus(config: NodeConfig, shell: Shell): Promise<CheckResult[]> {
+  const found = await findRuntime(config.runtimeSocket, shell.env)
+  const cdiFolders = typeof found === 'string' ? CDI_FOLDERS : found.cdiFolders
+  return gpuResults(await findHostGpus({ cdiFolders, share: config.leaseShare }))
 }
 
 /** What `join` does first: the checks, after the engine they need is there. */

@@ -9,6 +9,8 @@ export type FoundRuntime = {
   readonly facts: EngineFacts
   /** Its file system is what images, containers and volumes fill. */
   readonly dataFolder: string
+  /** Where specs of GPUs lie that its containers can have; null: it has a CDI of its own, turned off. */
+  readonly cdiFolders: readonly string[] | null
   open(options: {
     /** A node's id: agents on one machine do not touch each other's leases. */
     readonly agent: string
@@ -40,17 +42,26 @@ const problemOf = (answers: readonly Detection[]): string =>
     .join(' · ')
 
 /** Podman names its storage like Docker. */
-const infoSchema = z.object({ DockerRootDir: z.string().min(1) })
+const infoSchema = z.object({
+  DockerRootDir: z.string().min(1),
+  /** Docker's since 25; empty where CDI is off. */
+  CDISpecDirs: z.array(z.string()).nullish(),
+})
 
 async function runtimeAt(facts: EngineFacts): Promise<FoundRuntime> {
-  const [{ openRuntime }, { ask, openSocket }] = await Promise.all([
+  const [{ openRuntime }, { ask, openSocket }, { CDI_FOLDERS }] = await Promise.all([
     import('../../../io/runtime/container-runtime.ts'),
     import('../../../io/runtime/engine-socket.ts'),
+    import('../../../io/runtime/cdi.ts'),
   ])
-  const info = await ask('say where it keeps its data', openSocket(facts.socket).info())
+  const info = infoSchema.parse(
+    await ask('say where it keeps its data', openSocket(facts.socket).info()),
+  )
+  const own = info.CDISpecDirs ?? []
   return {
     facts,
-    dataFolder: infoSchema.parse(info).DockerRootDir,
+    dataFolder: info.DockerRootDir,
+    cdiFolders: facts.quirks.noCdi ? CDI_FOLDERS : own.length > 0 ? own : null,
     open: ({ agent, folder, onEvent }) => openRuntime({ facts, agent, folder, onEvent }),
   }
 }

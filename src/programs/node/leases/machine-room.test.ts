@@ -48,7 +48,7 @@ describe('what of a machine is leased out', () => {
   })
 
   it('is measured on the real machine', async () => {
-    const machine = await measureMachine(tmpdir())
+    const machine = await measureMachine(tmpdir(), [])
     assert.ok(machine.threads >= 1 && machine.memoryBytes > GIB / 4 && machine.diskBytes > 0)
   })
 })

@@ -15,13 +15,16 @@ export type Machine = {
   readonly gpus: readonly HostGpu[]
 }
 
-export async function measureMachine(dataFolder: string): Promise<Machine> {
+export async function measureMachine(
+  dataFolder: string,
+  gpus: readonly HostGpu[],
+): Promise<Machine> {
   const { bavail, bsize } = await statfs(dataFolder)
   return {
     threads: availableParallelism(),
     memoryBytes: totalmem(),
     diskBytes: bavail * bsize,
-    gpus: [],
+    gpus,
   }
 }
 

@@ -121,6 +121,7 @@ async function setup(t: TestContext) {
     const found: FoundRuntime = {
       facts: FAKE_FACTS,
       dataFolder: tmpdir(),
+      cdiFolders: null,
       open: () => Promise.resolve(runtime),
       ...change,
     }

@@ -9,6 +9,7 @@ import type { Identity } from '../../../io/keys/identity.ts'
 import type { Runtime, RuntimeEvent } from '../../../io/runtime/runtime.ts'
 import type { Logger } from '../../../io/telemetry/logger.ts'
 import type { FoundRuntime } from './find-runtime.ts'
+import { findHostGpus, withheldWords } from './host-gpus.ts'
 import { openLeaseHost, type LeaseHost } from './lease-host.ts'
 import type { LeaseSettings } from './lease-settings.ts'
 import { LeaseShelf } from './lease-shelf.ts'
@@ -54,7 +55,10 @@ async function openOn(
   { settings, identity, now, logger, say }: OpenInput,
 ): Promise<OpenLeases> {
   const { home, leasePrices } = settings
-  const room = roomOf(await measureMachine(found.dataFolder), settings, process.memoryUsage.rss())
+  const share = settings.leaseShare
+  const offered = await findHostGpus({ cdiFolders: found.cdiFolders, share })
+  const machine = await measureMachine(found.dataFolder, offered.gpus)
+  const room = roomOf(machine, settings, process.memoryUsage.rss())
   const capacity = capacityOf(room, found.facts, settings)
   const folder = join(home, 'runtime')
   await mkdir(folder, { recursive: true, mode: 0o700 })
@@ -88,6 +92,7 @@ async function openOn(
   const opened = host
   for (const event of early) opened.hear(event)
   say(roomWords(capacity, leasePrices))
+  for (const line of withheldWords(offered)) say(line)
   if (opened.running > 0) say(`leases that run on: ${opened.running}`)
   const ticker = setInterval(() => opened.tick(), TICK_MS)
   return {
