@@ -50,6 +50,7 @@ export async function programNetwork(
     databaseUrl?: string
     /** What a node dials instead of the gateway's own port. */
     dial?: (gatewayPort: number) => Promise<number>
+    nodeFlags?: Readonly<Record<string, string>>
   },
 ): Promise<ProgramNetwork> {
   const folder = mkdtempSync(join(tmpdir(), 'baseload-e2e-'))
@@ -83,7 +84,8 @@ export async function programNetwork(
         ports.map(async (port) => (await options.dial?.(port)) ?? port),
       )
       const urls = dialled.map((port) => `http://127.0.0.1:${port}`)
-      const program = nodeProgram({ name: `node ${i + 1}`, home, gateways: urls })
+      const flags = options.nodeFlags ?? {}
+      const program = nodeProgram({ name: `node ${i + 1}`, home, gateways: urls, flags })
       programs.push(program)
       return { program, home, id: await program.start() }
     }),

@@ -13,7 +13,7 @@ import { fileURLToPath } from 'node:url'
 import { childMessage } from '../../src/programs/cli/shell/supervised.ts'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
-const MAIN = join(root, 'dist/src/programs/cli/main.js')
+export const MAIN = join(root, 'dist/src/programs/cli/main.js')
 export const DEMO_MODEL = 'bard-3m'
 const MODEL_FILE = join(root, 'models', DEMO_MODEL, `${DEMO_MODEL}-f16.gguf`)
 /** What is kept of a child's output, for the message of a failure. */
@@ -126,6 +126,8 @@ export const nodeProgram = (plan: {
   name: string
   home: string
   gateways: readonly string[]
+  /** More of them, or others than these. */
+  flags?: Readonly<Record<string, string>>
 }): Program =>
   new Program({
     name: plan.name,
@@ -139,6 +141,7 @@ export const nodeProgram = (plan: {
         threads: '1',
         gpu: 'none',
         'engines-dir': enginesDir(),
+        ...plan.flags,
       }),
       '--skip-doctor',
     ],

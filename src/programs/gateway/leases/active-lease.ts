@@ -278,8 +278,10 @@ export class ActiveLease extends LeaseFile {
 
   /** The same terms, or none yet: the node is only told what to run. */
   async #replace({ group, manifest }: Plan): Promise<boolean> {
-    const { doc, node } = this.record
-    await this.change({ doc: { ...doc, group, manifest } }, [
+    const { doc, node, state: before } = this.record
+    // Whoever waits for the change waits until the node says that it runs so.
+    const state = before === 'running' ? 'degraded' : before
+    await this.change({ state, doc: { ...doc, group, manifest } }, [
       this.told('lease.updated', 'a new manifest'),
     ])
     const link = node === null ? null : this.parts.linkOf(node)
