@@ -40,13 +40,14 @@ export type RuntimeOptions = {
   readonly limits?: Partial<ContainerLimits>
   /** Where GPU drivers put their CDI specs; the usual places when left out. */
   readonly cdiFolders?: readonly string[]
-  /** How often disk use is measured, at most. */
+  /** How often disk use is measured, at most: 2 s. */
   readonly diskPauseMs?: number
+  /** Somebody who flushes the firewall opens leases for so long at most: 10 s. */
+  readonly firewallPauseMs?: number
 }
 
 const PUBLIC_NAME_SERVERS = ['1.1.1.1', '9.9.9.9']
 const DISK_PAUSE_MS = 2_000
-/** Somebody who flushes the firewall opens leases for so long at most. */
 const FIREWALL_PAUSE_MS = 10_000
 
 /** Watches nothing until `run` or `recover`. */
@@ -62,7 +63,10 @@ export async function openRuntime(options: RuntimeOptions): Promise<Runtime> {
       pauseMs: options.diskPauseMs ?? DISK_PAUSE_MS,
       signal: closing.signal,
     }),
-    watchFirewall(context, closing.signal),
+    watchFirewall(context, {
+      pauseMs: options.firewallPauseMs ?? FIREWALL_PAUSE_MS,
+      signal: closing.signal,
+    }),
   ]
   const addressOf = (to: Destination): string => turns.choose(runner.watches, to).address ?? ''
 
@@ -132,9 +136,12 @@ async function seccompFor(facts: EngineFacts, folder: string): Promise<string> {
   return path
 }
 
-async function watchFirewall({ firewall, tell }: Context, signal: AbortSignal): Promise<void> {
+async function watchFirewall(
+  { firewall, tell }: Context,
+  { pauseMs, signal }: { pauseMs: number; signal: AbortSignal },
+): Promise<void> {
   while (!signal.aborted) {
-    await sleep(FIREWALL_PAUSE_MS, undefined, { signal }).catch(() => {})
+    await sleep(pauseMs, undefined, { signal }).catch(() => {})
     if (signal.aborted) return
     try {
       if (await firewall.intact()) continue

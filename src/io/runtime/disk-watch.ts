@@ -4,7 +4,6 @@
  */
 import { execFile } from 'node:child_process'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { z } from 'zod'
 import { reasonOf } from '../../core/base/refusal.ts'
 import type { Context } from './context.ts'
 import { ask } from './engine-socket.ts'
@@ -34,65 +33,68 @@ export async function watchDisk(
   }
 }
 
+/** What a container may write in one place, and where that is on this host. */
+type Quota = {
+  readonly watch: ReplicaWatch
+  readonly volume: string | null
+  readonly limitBytes: number
+  readonly folder: string
+}
+
 async function lookAtDisk(context: Context, watches: readonly ReplicaWatch[]): Promise<void> {
   const running = watches.filter((watch) => watch.running)
   if (running.length === 0) return
-  const written = await bytesWritten(context)
-  const limits = await volumeLimits(context, running)
-  for (const watch of running) {
-    const own = { volume: null, limitBytes: Number(watch.labels[LABEL.diskBytes] ?? Infinity) }
-    const over = [{ ...own, usedBytes: written.get(watch.id) ?? 0 }, ...(limits.get(watch) ?? [])]
-      .filter(({ usedBytes, limitBytes }) => usedBytes > limitBytes)
-      .at(0)
-    if (over === undefined) continue
-    context.tell({ type: 'disk.exceeded', ...watch.at, ...over })
+  const quotas = [...running.flatMap(rootQuota), ...(await volumeQuotas(context, running))]
+  const used = await bytesIn(quotas.map(({ folder }) => folder))
+  const stopped = new Set<ReplicaWatch>()
+  for (const { watch, volume, limitBytes, folder } of quotas) {
+    const usedBytes = used.get(folder) ?? 0
+    if (usedBytes <= limitBytes || stopped.has(watch)) continue
+    stopped.add(watch)
+    context.tell({ type: 'disk.exceeded', ...watch.at, volume, usedBytes, limitBytes })
     await watch.stopForDisk()
   }
 }
 
-const sizesSchema = z.array(z.object({ Id: z.string(), SizeRw: z.number().nullish() }))
+const rootQuota = (watch: ReplicaWatch): Quota[] =>
+  watch.layer === null
+    ? []
+    : [
+        {
+          watch,
+          volume: null,
+          limitBytes: bytesOf(watch.labels[LABEL.diskBytes]),
+          folder: watch.layer,
+        },
+      ]
 
-/** Outside of volumes, by container. */
-async function bytesWritten({ docker, instance }: Context): Promise<Map<string, number>> {
-  const list = await ask(
-    'measure containers',
-    docker.listContainers({ size: true, filters: labelFilter({ [LABEL.instance]: instance }) }),
-  )
-  return new Map(sizesSchema.parse(list).map(({ Id, SizeRw }) => [Id, SizeRw ?? 0]))
-}
-
-type VolumeUse = { volume: string; usedBytes: number; limitBytes: number }
-
-async function volumeLimits(
+async function volumeQuotas(
   { docker, instance }: Context,
   running: readonly ReplicaWatch[],
-): Promise<Map<ReplicaWatch, VolumeUse[]>> {
+): Promise<Quota[]> {
   const filters = JSON.stringify(labelFilter({ [LABEL.instance]: instance }))
   const { Volumes } = await ask('list volumes', docker.listVolumes({ filters }))
-  const uses = new Map<ReplicaWatch, VolumeUse[]>()
-  for (const { Labels, Mountpoint } of Volumes ?? []) {
-    const watch = running.find(({ at }) => isOf(Labels, at))
-    if (watch === undefined) continue
-    const use = {
-      volume: Labels[LABEL.volume] ?? '',
-      limitBytes: Number(Labels[LABEL.volumeBytes] ?? Infinity),
-      usedBytes: await bytesIn(Mountpoint),
-    }
-    uses.set(watch, [...(uses.get(watch) ?? []), use])
-  }
-  return uses
+  return (Volumes ?? []).flatMap(({ Labels, Mountpoint: folder }) => {
+    const watch = running.find(({ labels }) => SAME.every((name) => labels[name] === Labels[name]))
+    const volume = Labels[LABEL.volume]
+    if (watch === undefined || volume === undefined) return []
+    return [{ watch, volume, limitBytes: bytesOf(Labels[LABEL.volumeBytes]), folder }]
+  })
 }
 
-const isOf = (labels: Record<string, string>, at: ReplicaWatch['at']): boolean =>
-  labels[LABEL.lease] === at.lease &&
-  labels[LABEL.service] === at.service &&
-  labels[LABEL.replica] === String(at.replica)
+/** A volume is a container's when they agree in these. */
+const SAME = [LABEL.instance, LABEL.lease, LABEL.service, LABEL.replica]
+
+const bytesOf = (label: string | undefined): number =>
+  label === undefined ? Number.POSITIVE_INFINITY : Number(label)
 
 /** Blocks on disk, so that holes cost nothing. Files that vanish meanwhile make `du` complain and count on. */
-function bytesIn(folder: string): Promise<number> {
+function bytesIn(folders: readonly string[]): Promise<Map<string, number>> {
+  const args = ['-s', '-x', '-l', '--block-size=1', '--', ...folders]
   return new Promise((resolve) => {
-    execFile('du', ['-s', '-x', '--block-size=1', folder], (_error, stdout) =>
-      resolve(Number.parseInt(stdout, 10) || 0),
-    )
+    execFile('du', args, (_error, stdout) => {
+      const lines = stdout.split('\n').map((line) => line.split('\t'))
+      resolve(new Map(lines.map(([bytes = '', folder = '']) => [folder, Number(bytes)])))
+    })
   })
 }

@@ -1,6 +1,7 @@
 /** Watches one container: tells of its exits, restarts it with a growing pause, and knows where it can be reached. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Container, ContainerInspectInfo } from 'dockerode'
+import { z } from 'zod'
 import { reasonOf } from '../../core/base/refusal.ts'
 import type { Context } from './context.ts'
 import { ask, askLeniently, statusOf } from './engine-socket.ts'
@@ -11,6 +12,9 @@ import { RESTARTS, type ReplicaStatus, type Restart } from './runtime.ts'
 
 /** How soon an engine that does not answer is asked again: it restarts in seconds. */
 const ASK_AGAIN_MS = 1_000
+
+/** Of overlay file systems. */
+const layerSchema = z.object({ Data: z.object({ UpperDir: z.string() }) })
 
 export class ReplicaWatch {
   readonly id: string
@@ -79,6 +83,11 @@ export class ReplicaWatch {
     if (!this.running) return null
     const name = networkName(this.#context.instance, this.at.lease)
     return this.#about?.NetworkSettings.Networks[name]?.IPAddress || null
+  }
+
+  /** The folder of this host that holds what it writes outside of volumes; null: its engine keeps that otherwise. */
+  get layer(): string | null {
+    return layerSchema.safeParse(this.#about?.GraphDriver).data?.Data.UpperDir ?? null
   }
 
   /** Ends it for good, because of what it wrote. */

@@ -1,5 +1,6 @@
 /** What a container uses now. */
 import { z } from 'zod'
+import { Fault } from '../../core/base/refusal.ts'
 import type { Context } from './context.ts'
 import { ask } from './engine-socket.ts'
 import type { Stats } from './runtime.ts'
@@ -24,7 +25,10 @@ const statsSchema = z.object({
 export async function readStats({ docker }: Context, id: string): Promise<Stats> {
   // Docker would otherwise wait a second for a second sample.
   const once = { stream: false as const, 'one-shot': true }
-  const raw = statsSchema.parse(await ask('read stats', docker.getContainer(id).stats(once)))
+  const answer = await ask('read stats', docker.getContainer(id).stats(once))
+  const { data: raw } = statsSchema.safeParse(answer)
+  if (raw === undefined)
+    throw new Fault('not_running', 'There are no statistics of a container that does not run.')
   const { usage, limit, stats } = raw.memory_stats
   const links = Object.values(raw.networks ?? {})
   return {
