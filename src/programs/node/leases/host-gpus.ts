@@ -10,6 +10,7 @@ import {
   MAX_GPUS_PER_KIND,
   type Gpu,
 } from '../../../core/protocol/capacity.ts'
+import type { Prices } from '../../../core/protocol/price-sheet.ts'
 import { MEMORY_UNKNOWN, type FoundGpu } from '../../../io/probe/gpu.ts'
 import { detectGpus, type RunTool } from '../../../io/probe/gpu-detect.ts'
 import { cdiNames, readCdiSpecs, resolveCdi, type CdiSpec } from '../../../io/runtime/cdi.ts'
@@ -41,12 +42,19 @@ export async function findHostGpus(
   const gpus: HostGpu[] = []
   const withheld: WithheldGpu[] = []
   for (const gpu of found) {
-    const judged = await judge(gpu, specs, { share, offered: gpus })
+    const isOnly = found.filter(({ vendor }) => vendor === gpu.vendor).length === 1
+    const judged = await judge(isOnly ? withAll(gpu) : gpu, specs, { share, offered: gpus })
     if ('cdi' in judged) gpus.push(judged)
     else withheld.push({ gpu, ...judged })
   }
   return { gpus, withheld, problems }
 }
+
+/** Under Windows' Linux (WSL) a spec has no other name than `all`, which is safe where there is only one. */
+const withAll = (gpu: FoundGpu): FoundGpu => ({
+  ...gpu,
+  cdiNames: [...gpu.cdiNames, `${gpu.vendor}.com/gpu=all`],
+})
 
 type Problem = { readonly cause: string; readonly fix: string }
 type Others = { readonly share: number; readonly offered: readonly HostGpu[] }
@@ -134,3 +142,12 @@ export function foundGpuName(gpu: FoundGpu): string {
     ? `${vendor} ${model}`
     : gpuName({ vendor, model, vramBytes, mig, interface: bus })
 }
+
+/** One line for each kind that the price sheet has no price for: it is in the offer, and wins no order. */
+export const unpricedWords = (gpus: readonly Gpu[], prices: Prices): string[] =>
+  gpus
+    .filter((gpu) => prices.gpu(gpu) === null)
+    .map(
+      (gpu) =>
+        `not sold before it has a price: GPU ${gpuName(gpu)}; set gpu.${gpu.model} in lease-prices`,
+    )

@@ -9,7 +9,7 @@ import type { Identity } from '../../../io/keys/identity.ts'
 import type { Runtime, RuntimeEvent } from '../../../io/runtime/runtime.ts'
 import type { Logger } from '../../../io/telemetry/logger.ts'
 import type { FoundRuntime } from './find-runtime.ts'
-import { findHostGpus, withheldWords } from './host-gpus.ts'
+import { findHostGpus, unpricedWords, withheldWords } from './host-gpus.ts'
 import { openLeaseHost, type LeaseHost } from './lease-host.ts'
 import type { LeaseSettings } from './lease-settings.ts'
 import { LeaseShelf } from './lease-shelf.ts'
@@ -92,7 +92,8 @@ async function openOn(
   const opened = host
   for (const event of early) opened.hear(event)
   say(roomWords(capacity, leasePrices))
-  for (const line of withheldWords(offered)) say(line)
+  const unpriced = unpricedWords(capacity.gpus, readPrices(leasePrices))
+  for (const line of [...withheldWords(offered), ...unpriced]) say(line)
   if (opened.running > 0) say(`leases that run on: ${opened.running}`)
   const ticker = setInterval(() => opened.tick(), TICK_MS)
   return {
