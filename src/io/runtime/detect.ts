@@ -133,11 +133,6 @@ function problemOf(
       problem: 'rootless: its network cannot be kept from the LAN and from this host',
       fix: asRoot,
     }
-  if (!info.Driver.startsWith('overlay'))
-    return {
-      problem: `its storage driver is ${info.Driver || 'unknown'}: what a lease writes cannot be measured`,
-      fix: 'use overlay2 (Docker) or overlay (Podman), as both do by default on ext4 and XFS',
-    }
   const missing = [
     ...(info.MemoryLimit ? [] : ['memory']),
     ...(info.PidsLimit ? [] : ['process']),

@@ -4,6 +4,7 @@
  */
 import { execFile } from 'node:child_process'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { z } from 'zod'
 import { reasonOf } from '../../core/base/refusal.ts'
 import type { Context } from './context.ts'
 import { ask } from './engine-socket.ts'
@@ -38,17 +39,19 @@ type Quota = {
   readonly watch: ReplicaWatch
   readonly volume: string | null
   readonly limitBytes: number
-  readonly folder: string
+  /** Null: only the engine knows it. */
+  readonly folder: string | null
 }
 
 async function lookAtDisk(context: Context, watches: readonly ReplicaWatch[]): Promise<void> {
   const running = watches.filter((watch) => watch.running)
   if (running.length === 0) return
-  const quotas = [...running.flatMap(rootQuota), ...(await volumeQuotas(context, running))]
-  const used = await bytesIn(quotas.map(({ folder }) => folder))
+  const quotas = [...running.map(rootQuota), ...(await volumeQuotas(context, running))]
+  const used = await bytesIn(quotas.flatMap(({ folder }) => folder ?? []))
+  const told = quotas.some(({ folder }) => folder === null) ? await bytesTold(context) : null
   const stopped = new Set<ReplicaWatch>()
   for (const { watch, volume, limitBytes, folder } of quotas) {
-    const usedBytes = used.get(folder) ?? 0
+    const usedBytes = (folder === null ? told?.get(watch.id) : used.get(folder)) ?? 0
     if (usedBytes <= limitBytes || stopped.has(watch)) continue
     stopped.add(watch)
     context.tell({ type: 'disk.exceeded', ...watch.at, volume, usedBytes, limitBytes })
@@ -56,17 +59,21 @@ async function lookAtDisk(context: Context, watches: readonly ReplicaWatch[]): P
   }
 }
 
-const rootQuota = (watch: ReplicaWatch): Quota[] =>
-  watch.layer === null
-    ? []
-    : [
-        {
-          watch,
-          volume: null,
-          limitBytes: bytesOf(watch.labels[LABEL.diskBytes]),
-          folder: watch.layer,
-        },
-      ]
+const rootQuota = (watch: ReplicaWatch): Quota => ({
+  watch,
+  volume: null,
+  limitBytes: bytesOf(watch.labels[LABEL.diskBytes]),
+  folder: watch.layer,
+})
+
+const sizesSchema = z.array(z.object({ Id: z.string(), SizeRw: z.number().nullish() }))
+
+/** What the engine says, by container. It walks all of them one by one, and takes seconds for that under load. */
+async function bytesTold({ docker, instance }: Context): Promise<Map<string, number>> {
+  const filters = labelFilter({ [LABEL.instance]: instance })
+  const list = await ask('measure containers', docker.listContainers({ size: true, filters }))
+  return new Map(sizesSchema.parse(list).map(({ Id, SizeRw }) => [Id, SizeRw ?? 0]))
+}
 
 async function volumeQuotas(
   { docker, instance }: Context,
