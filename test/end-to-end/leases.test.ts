@@ -15,11 +15,10 @@ import {
   openYard,
   PAGE,
   pageAt,
-  sdlOf,
   type LeaseNetwork,
   type LeaseYard,
-  type SdlPlan,
 } from '../support/lease-network.ts'
+import { PAIR_SDL, sdlOf, type SdlPlan } from '../support/lease-sdl.ts'
 import { MAIN } from '../support/program.ts'
 
 const skip = containersUnavailable()
@@ -38,7 +37,7 @@ describe('a tenant with an SDL file', { skip, ...LIMIT }, () => {
 
     await t.test('deploy: phases, then a URL that answers', async () => {
       const from = performance.now()
-      const { out, err } = await cli.run(['deploy', cli.sdl(), '--name', 'shop'])
+      const { out, err } = await cli.run(['deploy', cli.sdl(sdlOf()), '--name', 'shop'])
       url = out.trim()
       const saidMs = performance.now() - from
       assert.equal(await pageAt(url), PAGE)
@@ -146,7 +145,33 @@ describe('a tenant with an SDL file', { skip, ...LIMIT }, () => {
       assert.doesNotMatch(await firewall(), new RegExp(chain))
     })
   })
+
+  it('two services: they find each other, and only what is global has a URL', LIMIT, async (t) => {
+    const network = await leaseNetwork(t, yard, { nodes: 1 })
+    const cli = new Cli(t, network)
+    const { out } = await cli.run(['deploy', cli.sdl(PAIR_SDL), '--name', 'pair'])
+    const [url, ...others] = out.trim().split('\n')
+    assert.ok(url !== undefined && others.length === 0, out)
+    assert.equal(await pageAt(url), PAGE)
+    assert.equal(await pageAt(url.replace('//web.', '//db.')), null)
+
+    const inside = async (service: string, command: string): Promise<string> => {
+      const words = ['exec', 'pair', '--service', service, '--', 'sh', '-c', command]
+      return (await cli.run(words)).out
+    }
+    await inside('db', 'echo "of db, for $TENANT" >/www/row')
+    assert.equal(await inside('web', `wget -qO- http://$(${ADDRESS_OF_DB})/row`), 'of db, for me\n')
+    const logs = await cli.run(['logs', 'pair'])
+    assert.deepEqual(logs.out.trim().split('\n').toSorted(), LOGS_OF_BOTH)
+    const { id } = await network.lease('pair')
+    await cli.run(['close', 'pair'])
+    assert.deepEqual(await leftOf(network, id), [])
+  })
 })
+
+/** busybox finds no names: it is linked statically. */
+const ADDRESS_OF_DB = `perl -e 'print join ".", unpack "C4", gethostbyname "db"'`
+const LOGS_OF_BOTH = ['db  | serving', 'web | serving']
 
 const ms = (time: number): string => `${Math.round(time)} ms`
 
@@ -183,13 +208,13 @@ class Cli {
   }
 
   /** An SDL file. */
-  sdl(plan: SdlPlan = {}): string {
-    writeFileSync(this.path('app.yaml'), sdlOf(plan))
+  sdl(text: string): string {
+    writeFileSync(this.path('app.yaml'), text)
     return this.path('app.yaml')
   }
 
   update(plan: SdlPlan): Promise<unknown> {
-    return this.run(['update', 'shop', this.sdl(plan)])
+    return this.run(['update', 'shop', this.sdl(sdlOf(plan))])
   }
 
   start(args: readonly string[]): ChildProcess {

@@ -15,6 +15,7 @@ import { instanceOf, LABEL, labelFilter } from '../../src/io/runtime/names.ts'
 import { nodeLedger, tenantLedger } from '../../src/io/store/store.ts'
 import { startEngine, type PrivateEngine } from './container-engines.ts'
 import { imageArchive, makeLayer } from './container-image.ts'
+import { imageOf, sdlOf, type SdlPlan } from './lease-sdl.ts'
 import {
   programNetwork,
   TENANT_NANO_USD,
@@ -23,7 +24,6 @@ import {
 } from './network-of-programs.ts'
 
 /** Serves `/www` on port 80, and ends when it is asked to. As process 1 it hears only signals that it asked for. */
-const imageOf = (version: number): string => `localhost/baseload-lease:${version}`
 const SERVE = "trap 'exit 0' TERM; echo serving; httpd -f -p 80 -h /www & wait"
 export const PAGE = 'hello from a lease\n'
 
@@ -128,7 +128,7 @@ type Tenant = {
   readonly tenantKey: string
   /** How many nodes would run one more. */
   bids(): Promise<number>
-  deploy(name: string): Promise<DeploymentState>
+  deploy(name: string, plan?: SdlPlan): Promise<DeploymentState>
   deployment(name: string): Promise<DeploymentState>
   /** The only lease of a deployment. */
   lease(name: string): Promise<LeaseState>
@@ -164,7 +164,7 @@ function tenantOf(network: ProgramNetwork, tenantKey: string): Tenant {
       const { groups } = await call<Screening>('POST', '/screen', { sdl: sdlOf() })
       return groups[0]?.bids.length ?? 0
     },
-    deploy: (name) => call('POST', '', { sdl: sdlOf(), name }),
+    deploy: (name, plan) => call('POST', '', { sdl: sdlOf(plan), name }),
     running: async (name) => {
       await network.until(`${name} runs`, async () => (await lease(name)).state === 'running')
       return await lease(name)
@@ -209,43 +209,6 @@ export function pageAt(place: string): Promise<string | null> {
     asked.on('error', () => resolve(null)).end()
   })
 }
-
-export type SdlPlan = {
-  /** Of the image: 1 or 2. */
-  readonly version?: number
-  readonly env?: readonly string[]
-  readonly cpu?: string
-  readonly memory?: string
-}
-
-/** One service `web` with a page for the world, and a volume at `/data`. */
-export const sdlOf = (plan: SdlPlan = {}): string => `
-version: "2.0"
-services:
-  web:
-    image: ${imageOf(plan.version ?? 1)}
-    env: ${JSON.stringify(plan.env ?? [])}
-    expose:
-      - port: 80
-        to: [{ global: true }]
-    params: { storage: { data: { mount: /data } } }
-profiles:
-  compute:
-    web:
-      resources:
-        cpu: { units: ${plan.cpu ?? '0.05'} }
-        memory: { size: ${plan.memory ?? '32Mi'} }
-        storage:
-          - size: 32Mi
-          - { name: data, size: 32Mi, attributes: { persistent: true, class: default } }
-  placement:
-    anywhere:
-      pricing:
-        web: { denom: usd/hour, amount: 1 }
-deployment:
-  web:
-    anywhere: { profile: web, count: 1 }
-`
 
 /** What it costs from its start until then, and a nano-dollar for the fraction that was carried. */
 export function worth({ rate, started_at }: LeaseState, until: number): bigint {
