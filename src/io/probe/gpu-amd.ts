@@ -84,7 +84,7 @@ function amdGpu(index: number, tell: Teller, driver: string | null): FoundGpu {
     uuid,
     busId: tell('pci bus') ?? null,
     driver,
-    cdiNames: [...(uuid === null ? [] : [uuid]), String(index)].map((one) => `amd.com/gpu=${one}`),
+    cdiNames: [String(index), ...(uuid === null ? [] : [uuid])].map((one) => `amd.com/gpu=${one}`),
     flaw: model === null ? MODEL_UNKNOWN : vramBytes === null ? MEMORY_UNKNOWN : null,
   }
 }

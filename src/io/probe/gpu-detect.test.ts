@@ -52,7 +52,7 @@ describe('detectGpus', () => {
         uuid: '0x2f048617326b1ea',
         busId: '0000:63:00.0',
         driver: '6.8.5',
-        cdiNames: ['amd.com/gpu=0x2f048617326b1ea', 'amd.com/gpu=0'],
+        cdiNames: ['amd.com/gpu=0', 'amd.com/gpu=0x2f048617326b1ea'],
         flaw: null,
       },
     ])

@@ -19,7 +19,7 @@ describe('nvidia-smi -q -x', () => {
         uuid: UUID,
         busId: '00000000:0A:00.0',
         driver: '580.82.09',
-        cdiNames: [UUID, '0', 'gpu0'].map((name) => `nvidia.com/gpu=${name}`),
+        cdiNames: ['0', 'gpu0', UUID].map((name) => `nvidia.com/gpu=${name}`),
         flaw: null,
       },
     ])
@@ -51,7 +51,7 @@ describe('nvidia-smi -q -x', () => {
     ])
     assert.deepEqual(
       slices[2]?.cdiNames,
-      ['MIG-c', '0:2', 'mig0:2'].map((name) => `nvidia.com/gpu=${name}`),
+      ['0:2', 'mig0:2', 'MIG-c'].map((name) => `nvidia.com/gpu=${name}`),
     )
     const unnamed = readNvidiaXml(xml) ?? []
     assert.ok(unnamed.every(({ flaw }) => flaw?.includes('profile')))

@@ -124,7 +124,7 @@ function wholeGpu(told: Told): FoundGpu {
     uuid,
     busId: /^[\da-f]+:[\da-f]+:[\da-f]+\.[\da-f]$/i.test(busId) ? busId : null,
     driver: driver === '' ? null : driver,
-    cdiNames: [...(uuid === null ? [] : [uuid]), String(index), `gpu${index}`].map(cdi),
+    cdiNames: [String(index), `gpu${index}`, ...(uuid === null ? [] : [uuid])].map(cdi),
     flaw: model === null ? MODEL_UNKNOWN : vramBytes === null ? MEMORY_UNKNOWN : null,
   }
 }
@@ -148,7 +148,7 @@ function slicesOf(
       mig: name === undefined ? null : profileWord(name.profile),
       slice,
       uuid,
-      cdiNames: [...(uuid === null ? [] : [uuid]), place, `mig${place}`].map(cdi),
+      cdiNames: [place, `mig${place}`, ...(uuid === null ? [] : [uuid])].map(cdi),
       flaw: whole.model === 'unknown' ? MODEL_UNKNOWN : sliceFlaw(name?.profile, vramBytes),
     }
   })

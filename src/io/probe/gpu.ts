@@ -18,7 +18,7 @@ export type FoundGpu = {
   /** PCI address: `00000000:0A:00.0`. */
   readonly busId: string | null
   readonly driver: string | null
-  /** What a CDI spec may call it. The first are the surest: a place may be another's after a reboot. */
+  /** What a CDI spec may call it. The last is the surest: a place may be another's after a reboot, a UUID never. */
   readonly cdiNames: readonly string[]
   /** Why nobody can have it, whatever the engine; null: nothing is wrong with it. */
   readonly flaw: string | null

@@ -12,9 +12,9 @@ import { FAKE_FACTS } from './fake-runtime.ts'
 import { GIB, H100, SHEET } from './test-kit.ts'
 
 describe('the GPUs that a node offers', () => {
-  it('are those that a CDI spec names, the surest name first', async (t) => {
+  it('are those that a CDI spec names, by place or UUID', async (t) => {
     const { folder, spec } = setup(t)
-    spec(['0', 'GPU-b', '1', 'all'])
+    spec(['0', 'GPU-b', 'all'])
     const { gpus, withheld } = await findHostGpus({ cdiFolders: [folder], share: 1 }, machineOf(3))
     assert.deepEqual(
       gpus.map(({ model, interface: bus, cdi }) => [model, bus, cdi]),
@@ -27,6 +27,18 @@ describe('the GPUs that a node offers', () => {
       withheld.map(({ gpu }) => gpu.index),
       [2],
     )
+  })
+
+  it('go by their UUID where a spec means another by their place', async (t) => {
+    const { folder, spec } = setup(t)
+    const named = async () => {
+      const offer = await findHostGpus({ cdiFolders: [folder], share: 1 }, machineOf(1))
+      return offer.gpus.map(({ cdi }) => cdi)
+    }
+    spec(['0', 'GPU-a', 'all'])
+    assert.deepEqual(await named(), ['nvidia.com/gpu=0'])
+    spec(['0', 'GPU-a', 'all'], folder, { '0': '/dev/zero' })
+    assert.deepEqual(await named(), ['nvidia.com/gpu=GPU-a'])
   })
 
   it('come into its capacity by kind, and into its room one by one', async (t) => {
@@ -126,15 +138,19 @@ const machineOf =
     })
   }
 
-/** A folder for a spec whose devices are all /dev/null, with one more mount. */
+/** A folder for a spec whose devices are all /dev/null but these, with one more mount. */
 function setup(t: TestContext) {
   const folder = mkdtempSync(join(tmpdir(), 'baseload-cdi-'))
   t.after(() => rmSync(folder, { recursive: true, force: true }))
-  const spec = (names: readonly string[], library = folder): void => {
+  const spec = (
+    names: readonly string[],
+    library = folder,
+    paths: Readonly<Record<string, string>> = {},
+  ): void => {
     const devices = names.map((name) => ({
       name,
       containerEdits: {
-        deviceNodes: [{ path: '/dev/null' }],
+        deviceNodes: [{ path: paths[name] ?? '/dev/null' }],
         mounts: [{ hostPath: library, containerPath: '/lib/libcuda.so', options: ['ro'] }],
       },
     }))

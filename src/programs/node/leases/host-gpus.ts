@@ -3,6 +3,7 @@
  * is not offered; why not is said in one line.
  */
 import { access } from 'node:fs/promises'
+import { isDeepStrictEqual } from 'node:util'
 import {
   gpuKey,
   gpuName,
@@ -43,34 +44,33 @@ export async function findHostGpus(
   const withheld: WithheldGpu[] = []
   for (const gpu of found) {
     const isOnly = found.filter(({ vendor }) => vendor === gpu.vendor).length === 1
-    const judged = await judge(isOnly ? withAll(gpu) : gpu, specs, { share, offered: gpus })
+    const judged = await judge(gpu, specs, { share, isOnly, offered: gpus })
     if ('cdi' in judged) gpus.push(judged)
     else withheld.push({ gpu, ...judged })
   }
   return { gpus, withheld, problems }
 }
 
-/** Under Windows' Linux (WSL) a spec has no other name than `all`, which is safe where there is only one. */
-const withAll = (gpu: FoundGpu): FoundGpu => ({
-  ...gpu,
-  cdiNames: [...gpu.cdiNames, `${gpu.vendor}.com/gpu=all`],
-})
-
 type Problem = { readonly cause: string; readonly fix: string }
-type Others = { readonly share: number; readonly offered: readonly HostGpu[] }
+type Others = {
+  readonly share: number
+  /** Of its vendor in this machine. */
+  readonly isOnly: boolean
+  readonly offered: readonly HostGpu[]
+}
 
 async function judge(
   gpu: FoundGpu,
   specs: readonly CdiSpec[] | null,
-  { share, offered }: Others,
+  others: Others,
 ): Promise<HostGpu | Problem> {
   const { vendor, model, vramBytes, interface: bus, mig } = gpu
   if (gpu.flaw !== null || vramBytes === null)
     return { cause: gpu.flaw ?? MEMORY_UNKNOWN, fix: 'look at it with the tool of its driver' }
   // Shares of one machine come to 1 at most, so only one node has more than half: no GPU is sold twice.
-  if (share <= 0.5)
+  if (others.share <= 0.5)
     return {
-      cause: `this node has ${share} of the machine, and others might offer the same GPU`,
+      cause: `this node has ${others.share} of the machine, and others might offer the same GPU`,
       fix: 'let one node have more than half (--lease-share)',
     }
   if (specs === null)
@@ -78,20 +78,36 @@ async function judge(
       cause: 'the engine has its CDI turned off',
       fix: 'set "features": {"cdi": true} in /etc/docker/daemon.json, and restart Docker',
     }
-  const known = cdiNames(specs)
-  const cdi = gpu.cdiNames.find(
-    (name) => known.includes(name) && !offered.some((other) => other.cdi === name),
-  )
+  const cdi = nameOf(gpu, specs, others)
   const fix = `run \`${GENERATE[vendor]}\``
-  if (cdi === undefined) return { cause: 'no CDI spec has it, so no container can', fix }
+  if (cdi === null) return { cause: 'no CDI spec has it, so no container can', fix }
   const missing = await missingPath(cdi, specs)
   if (missing !== null) return { cause: `its CDI spec is stale: there is no ${missing}`, fix }
   const kind: HostGpu = { vendor, model, vramBytes, interface: bus, mig, cdi }
-  if (fits(kind, offered)) return kind
+  if (fits(kind, others.offered)) return kind
   return {
     cause: `an offer has at most ${MAX_GPU_KINDS_PER_NODE} kinds, and ${MAX_GPUS_PER_KIND} of each`,
     fix: 'cut fewer slices',
   }
+}
+
+/**
+ * The plainest name: specs of all toolkits have it, so a lease that runs keeps its name over an upgrade. Unless a spec
+ * that was made before GPUs were moved means another by it than by the UUID.
+ */
+function nameOf(
+  { cdiNames: names, vendor }: FoundGpu,
+  specs: readonly CdiSpec[],
+  { isOnly, offered }: Others,
+): string | null {
+  const known = cdiNames(specs).filter((name) => !offered.some(({ cdi }) => cdi === name))
+  const own = names.filter((name) => known.includes(name))
+  const surest = own.at(-1)
+  // Under Windows' Linux (WSL) a spec has no other name; safe where there is only one.
+  const all = `${vendor}.com/gpu=all`
+  if (surest === undefined) return isOnly && known.includes(all) ? all : null
+  const meant = resolveCdi([surest], specs)
+  return own.find((name) => isDeepStrictEqual(resolveCdi([name], specs), meant)) ?? surest
 }
 
 /** Of the vendors' container toolkits. */
