@@ -126,13 +126,6 @@ describe('a container', () => {
       Config: { 'max-size': String(5 * MIB), 'max-file': '2' },
     })
   })
-
-  it('runs in gVisor where Docker has it', () => {
-    const { facts, ...rest } = context('docker')
-    const inside = { ...rest, facts: { ...facts, isolation: 'runsc' as const } }
-    assert.equal(containerOptions(planOf(spec({})), null, inside).HostConfig?.Runtime, 'runsc')
-    assert.equal(options().HostConfig?.Runtime, undefined)
-  })
 })
 
 describe('limits of this machine', () => {

@@ -136,7 +136,6 @@ function hardening(plan: ReplicaPlan, { facts, limits, seccomp }: OptionsContext
     IpcMode: 'private',
     // The lease's network has no IPv6; its interfaces should have no link-local address either.
     Sysctls: { 'net.ipv6.conf.all.disable_ipv6': '1' },
-    ...(facts.engine === 'docker' && facts.isolation === 'runsc' && { Runtime: 'runsc' }),
   }
 }
 

@@ -7,8 +7,8 @@ import { detectEngine, judgeEngine } from './detect.ts'
 import { usualSockets } from './usual-sockets.ts'
 
 describe('what an engine says of itself', () => {
-  it('is understood as Docker, with gVisor where it is installed', () => {
-    const found = judge({ version: '27.3.1', info: { Runtimes: { runc: {}, runsc: {} } } })
+  it('is understood as Docker, with gVisor where that is its default', () => {
+    const found = judge({ version: '27.3.1', info: { DefaultRuntime: 'runsc' } })
     assert.ok(found.usable)
     assert.equal(found.facts.engine, 'docker')
     assert.equal(found.facts.isolation, 'runsc')

@@ -11,7 +11,10 @@ export type EngineFacts = {
   readonly version: string
   readonly cgroupVersion: 1 | 2
   readonly storageDriver: string
-  /** What stands between a container and the kernel; `runsc` is gVisor. */
+  /**
+   * What stands between a container and the kernel; `runsc` is gVisor. It is the engine's default runtime, so the
+   * provider's choice: gVisor refuses images that runc runs, and needs a kernel that it knows.
+   */
   readonly isolation: 'runc' | 'runsc'
   /** Root in a container is nobody on the host. */
   readonly userNamespaces: boolean
@@ -65,10 +68,6 @@ const infoSchema = z.object({
   Driver: z.string().default(''),
   CgroupVersion: z.coerce.number().default(1),
   DefaultRuntime: z.string().default('runc'),
-  Runtimes: z
-    .record(z.string(), z.unknown())
-    .nullish()
-    .transform((map) => map ?? {}),
   SecurityOptions: z
     .array(z.string())
     .nullish()
@@ -97,19 +96,12 @@ export function judgeEngine(socket: string, version: unknown, info: unknown): De
       version: said.Version,
       cgroupVersion: about.CgroupVersion >= 2 ? 2 : 1,
       storageDriver: about.Driver,
-      isolation: isolationOf(engine, about),
+      isolation: about.DefaultRuntime.includes('runsc') ? 'runsc' : 'runc',
       userNamespaces: about.SecurityOptions.some((option) => option.startsWith('name=userns')),
       architecture: said.Arch,
       quirks: quirksOf(engine, said.Version),
     },
   }
-}
-
-/** Docker takes the OCI runtime for each container; Podman has one for all. */
-function isolationOf(engine: 'docker' | 'podman', { Runtimes, DefaultRuntime }: Info) {
-  const sandboxed =
-    engine === 'docker' ? Object.hasOwn(Runtimes, 'runsc') : DefaultRuntime.includes('runsc')
-  return sandboxed ? 'runsc' : 'runc'
 }
 
 function problemOf(

@@ -11,6 +11,7 @@ import { findRuntime } from '../../node/leases/find-runtime.ts'
 import { findHostGpus } from '../../node/leases/host-gpus.ts'
 import { EXIT, Failure } from '../shell/failure.ts'
 import type { Flags, Shell } from './command.ts'
+import { lookAtContainers } from './doctor-containers.ts'
 import { engineText, findingText, gpuResults, hardwareText, serverText } from './doctor-report.ts'
 import { describeBackend, engineFolder, engineState, installEngine } from './engine-install.ts'
 
@@ -28,6 +29,8 @@ export async function examine(config: NodeConfig, flags: Flags, shell: Shell): P
   const hardware = await detectHardware()
   show(`This machine\n${hardwareText(hardware)}\nChecks\n`)
   const checks = await check(config, shell, (result) => show(findingText(result)))
+  const containers = await lookAtContainers(config.runtimeSocket, shell.env)
+  show(`\nContainers for leases\n${containers.map(findingText).join('')}`)
   const gpus = await lookAtGpus(config, shell)
   if (gpus.length > 0) show(`\nGPUs for containers\n${gpus.map(findingText).join('')}`)
   const engine = await engineState(enginesOf(config))
@@ -38,7 +41,10 @@ export async function examine(config: NodeConfig, flags: Flags, shell: Shell): P
     show(
       `\nServers that run here, and could be sold\n${servers.map((one) => serverText(one, gateway)).join('')}`,
     )
-  if (json) await terminal.out(`${JSON.stringify({ hardware, checks, gpus, engine, servers })}\n`)
+  if (json)
+    await terminal.out(
+      `${JSON.stringify({ hardware, checks, containers, gpus, engine, servers })}\n`,
+    )
   throwIfFailed(checks, 'mend the above, and run `baseload doctor` again')
 }
 
