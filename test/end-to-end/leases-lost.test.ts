@@ -22,7 +22,8 @@ const LIMIT = { timeout: 300_000 }
 const KILLS = Number(process.env['TEST_LEASE_KILLS'] ?? 8)
 /** Twice what the acceptance asks for: CI's machine has more to do. */
 const BACK_MS = 20_000
-const HANG_MS = 12_000
+/** The acceptance asks for 30 s: `TEST_LEASE_HANG_MS=30000`. */
+const HANG_MS = Number(process.env['TEST_LEASE_HANG_MS'] ?? 12_000)
 /** A node that stays dead for so long after its link is back has not started what it was told to forget. */
 const RELAPSE_MS = 1_000
 
@@ -78,7 +79,7 @@ describe('a lease whose machine', { skip, ...LIMIT }, () => {
     const stoppedAt = Date.now()
     const second = await movedOn(network, 'sleeper', first)
     const movedMs = Date.now() - stoppedAt
-    await sleep(HANG_MS - movedMs)
+    await sleep(Math.max(0, HANG_MS - movedMs))
     assert.deepEqual(new Set(await epochs()), new Set([first.epoch, second.epoch]))
     zombie.program.signal('SIGCONT')
     const wokenAt = Date.now()
@@ -89,7 +90,7 @@ describe('a lease whose machine', { skip, ...LIMIT }, () => {
     await sleep(RELAPSE_MS)
 
     await visitor.leave()
-    assert.equal(visitor.gaps, 1, 'the name answered all the time but once')
+    assert.equal(visitor.gapsMs.length, 1, 'the name answered all the time but once')
     const { epoch, node } = await network.lease('sleeper')
     assert.deepEqual([epoch, node], [second.epoch, second.node])
     await network.close('sleeper')
@@ -98,7 +99,7 @@ describe('a lease whose machine', { skip, ...LIMIT }, () => {
     await checkPaid(network, dues)
     t.diagnostic(
       `moved ${movedMs} ms after SIGSTOP; the zombie's container stopped ${zombieMs} ms after SIGCONT; ` +
-        `${visitor.pages} pages (median ${visitor.medianMs} ms), none for ${visitor.gapMs} ms`,
+        `${visitor.pages} pages (median ${visitor.medianMs} ms), none for ${visitor.gapsMs.join()} ms`,
     )
   })
 })
@@ -146,34 +147,30 @@ async function checkPaid(network: LeaseNetwork, dues: Dues) {
 }
 
 const ASK_MS = 50
+/** One slow page on a busy machine is no gap. */
+const SLOW_MS = 2_000
 
-/** Asks for a page again and again, and notes when there is none. */
+/** Asks for a page again and again, and notes how long there was none. */
 class Visitor {
   readonly #times: number[] = []
   readonly #over = new AbortController()
   readonly #visiting: Promise<void>
-  gaps = 0
-  /** The longest gap, from the last page before it. */
-  gapMs = 0
+  /** How long each was, from page to page. */
+  readonly gapsMs: number[] = []
 
   constructor(page: () => Promise<string | null>) {
     this.#visiting = this.#visit(page)
   }
 
   async #visit(page: () => Promise<string | null>): Promise<void> {
-    let lastAt = Date.now()
-    let isGap = false
+    let lastAt: number | null = null
     for (; !this.#over.signal.aborted; await sleep(ASK_MS)) {
       const askedAt = Date.now()
-      if ((await page()) !== PAGE) {
-        if (!isGap && this.pages > 0) this.gaps += 1
-        isGap = true
-        continue
-      }
-      if (isGap) this.gapMs = Math.max(this.gapMs, Date.now() - lastAt)
-      isGap = false
-      lastAt = Date.now()
-      this.#times.push(lastAt - askedAt)
+      if ((await page()) !== PAGE) continue
+      const now = Date.now()
+      if (lastAt !== null && now - lastAt > SLOW_MS) this.gapsMs.push(now - lastAt)
+      lastAt = now
+      this.#times.push(now - askedAt)
     }
   }
 

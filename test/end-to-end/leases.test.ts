@@ -196,9 +196,13 @@ async function leftOf({ docker }: LeaseNetwork, lease: string): Promise<string[]
 class Cli {
   readonly #home = mkdtempSync(join(tmpdir(), 'baseload-cli-'))
   readonly #env: NodeJS.ProcessEnv
+  readonly #children: ChildProcess[] = []
 
   constructor(t: TestContext, { url, tenantKey }: LeaseNetwork) {
-    t.after(() => rmSync(this.#home, { recursive: true, force: true }))
+    t.after(() => {
+      for (const child of this.#children) child.kill('SIGKILL')
+      rmSync(this.#home, { recursive: true, force: true })
+    })
     const own = { BASELOAD_HOME: this.#home, BASELOAD_URL: url, BASELOAD_API_KEY: tenantKey }
     this.#env = { ...process.env, NO_COLOR: '1', ...own }
   }
@@ -218,7 +222,7 @@ class Cli {
   }
 
   start(args: readonly string[]): ChildProcess {
-    return spawn(process.execPath, [MAIN, ...args], { env: this.#env })
+    return this.#spawn(process.execPath, [MAIN, ...args])
   }
 
   /** Fails unless it ends with the code; null: with any. */
@@ -232,9 +236,15 @@ class Cli {
   /** Types the line into it, and then `exit`; util-linux's `script` is the terminal. */
   async inTerminal(command: string, line: string): Promise<string> {
     const whole = `'${process.execPath}' '${MAIN}' ${command}`
-    const child = spawn('script', ['-qec', whole, '/dev/null'], { env: this.#env })
+    const child = this.#spawn('script', ['-qec', whole, '/dev/null'])
     const { out } = await ended(child, command, 0, `${line}\nexit\n`)
     return out
+  }
+
+  #spawn(program: string, args: readonly string[]): ChildProcess {
+    const child = spawn(program, args, { env: this.#env })
+    this.#children.push(child)
+    return child
   }
 }
 
