@@ -12,8 +12,8 @@ export type AuctionRule = (typeof AUCTION_RULES)[number]
 
 /** More than anyone compares; a list of them is ready in a fraction of a millisecond. */
 export const MAX_BIDS_PER_ORDER = 64
-/** What an order that chooses by itself keeps: nodes that say no are rare, eight in a row never seen. */
-export const BIDS_TO_FALL_BACK_ON = 8
+/** What an order that chooses by itself keeps: a node that says no is rare, and after four the market is asked anew. */
+export const BIDS_TO_FALL_BACK_ON = 4
 
 /** An order, as the market is asked for bids on it. */
 export type Ask = {

@@ -32,24 +32,25 @@ export class Bids {
   }
 
   #bidOf(candidate: Candidate): StandingBid | null {
+    const key = this.#table.poolAt(candidate.row) * this.#ways.length + candidate.way
+    if (this.#done.has(key)) return null
     const { group, exclude } = this.#ask
     const record = this.#table.at(candidate.row)
     const way = this.#ways[candidate.way]
     if (!record || !way || exclude.has(record.node)) return null
-    const key = record.pool.number * this.#ways.length + candidate.way
-    if (this.#done.has(key)) return null
     this.#done.add(key)
     if (termsObstacles(group, record).length > 0) return null
     const bid = exactBid(this.#ask, record, way)
-    const isTwin = this.#found.some(
-      (one) => one.provider === bid?.provider && one.total === bid.total,
-    )
-    return isTwin ? null : bid
+    return bid && !this.#has(bid) ? bid : null
+  }
+
+  #has({ provider, total }: StandingBid): boolean {
+    return this.#found.some((one) => one.total === total && one.provider === provider)
   }
 }
 
 /** Null when there is no price, or the exact one is over a ceiling that the double was just under. */
-function exactBid({ group, images }: Ask, record: NodeRecord, way: Way): StandingBid | null {
+export function exactBid({ group, images }: Ask, record: NodeRecord, way: Way): StandingBid | null {
   const price = record.prices && priceGroup(record.prices, group, way.gpus)
   if (!price || 'unpriced' in price) return null
   const isOver = group.units.some(({ maxRate }, i) => (price.unitRates[i] ?? 0n) > BigInt(maxRate))

@@ -9,7 +9,7 @@ import { attributesOf, type Audits } from './attributes.ts'
 import { MAX_BIDS_PER_ORDER, type Ask, type StandingBid } from './auction.ts'
 import { CandidateHeap, type Candidate } from './candidate-heap.ts'
 import { searchNodes, type Search } from './node-search.ts'
-import { Bids } from './bids.ts'
+import { Bids, exactBid } from './bids.ts'
 import { CapacityBook, type Pool } from './capacity-book.ts'
 import { GpuKinds } from './gpu-kinds.ts'
 import { supplyOf, termsObstacles } from './node-obstacles.ts'
@@ -24,6 +24,7 @@ import {
   type Room,
   type Taken,
 } from './room.ts'
+import { screenGroup, type Screening } from './screening.ts'
 import { pressures } from './scarcity.ts'
 import { textKey } from './text-key.ts'
 import { shapeOf, waysOf, type Way } from './ways.ts'
@@ -50,6 +51,7 @@ const MAX_NEEDS = 4096
 /** Rates in doubles are right to some 15 digits; what they let pass is priced exactly. */
 const CLOSE = 1 + 1e-9
 const NOBODY: ReadonlySet<number> = new Set()
+const NO_WISHES = { rule: 'cheapest', images: [], exclude: new Set<string>() } as const
 
 export class Market {
   readonly #kinds = new GpuKinds()
@@ -63,15 +65,15 @@ export class Market {
   readonly #history = new WorkloadHistory()
   readonly #heap = new CandidateHeap()
   readonly #needs = new Map<string, Need>()
-  readonly #ways = new WeakMap<Group, { kinds: number; ways: readonly Way[] }>()
+  /** Of the order at hand, which is asked about several times in a row. */
+  #latest: { group: Group | null; kinds: number; ways: readonly Way[] } = {
+    group: null,
+    kinds: 0,
+    ways: [],
+  }
 
   get size(): number {
     return this.#records.size
-  }
-
-  /** Every node that leases, whether or not it has anything free. */
-  get records(): Iterable<NodeRecord> {
-    return this.#records.values()
   }
 
   /** A node comes, or comes with another offer. What is reserved on it stays reserved. */
@@ -114,7 +116,9 @@ export class Market {
 
   setSurvival(node: string, survival: number): void {
     const record = this.#records.get(node)
-    if (record) record.survival = survival
+    if (!record) return
+    record.survival = survival
+    this.#table.refresh(record)
   }
 
   /**
@@ -133,6 +137,27 @@ export class Market {
       this.#search(ask, (row) => !isCached(row)),
       most,
     )
+  }
+
+  /** Who can run it, why the others cannot, and what would help: for people. Looks at every node. */
+  screen(group: Group): Screening {
+    const cheapest = (one: Group) => this.bids({ ...NO_WISHES, group: one }, 1)[0]?.total ?? null
+    return screenGroup(group, {
+      records: this.#records.values(),
+      ways: (one) => this.ways(one),
+      cheapest,
+    })
+  }
+
+  /** What this very node asks; null when it has no room, or cannot, or costs too much. For an amended bid. */
+  bidAt(ask: Ask, node: string): StandingBid | null {
+    const record = this.#records.get(node)
+    if (!record || termsObstacles(ask.group, record).length > 0) return null
+    const bids = this.ways(ask.group)
+      .filter(({ need }) => fits(record.room, need))
+      .flatMap((way) => exactBid(ask, record, way) ?? [])
+    const [cheapest] = bids.toSorted((a, b) => (a.total < b.total ? -1 : 1))
+    return cheapest ?? null
   }
 
   #search({ group, rule }: Ask, only: Search['only']): Generator<Candidate, undefined> {
@@ -189,18 +214,22 @@ export class Market {
     return true
   }
 
-  /** Remembers the order among those that fragmentation and scarcity are measured against. */
-  observe(group: Group): void {
-    this.#history.observe(shapeOf(group, this.#kinds))
+  /** What is free there; null for a node that does not lease. */
+  roomOf(node: string): Room | null {
+    return this.#book.roomOf(node)
   }
 
-  /** All ways in which the group could run on today's kinds of GPU; worked out once for each group. */
+  /** Remembers the order among those that fragmentation and scarcity are measured against. */
+  observe(group: Group): void {
+    this.#history.observe(shapeOf(group, this.ways(group), this.#kinds.size))
+  }
+
+  /** All ways in which the group could run on today's kinds of GPU. */
   ways(group: Group): readonly Way[] {
-    const known = this.#ways.get(group)
-    if (known?.kinds === this.#kinds.size) return known.ways
-    const ways = waysOf(group, this.#kinds)
-    this.#ways.set(group, { kinds: this.#kinds.size, ways })
-    return ways
+    const kinds = this.#kinds.size
+    if (this.#latest.group !== group || this.#latest.kinds !== kinds)
+      this.#latest = { group, kinds, ways: waysOf(group, this.#kinds) }
+    return this.#latest.ways
   }
 
   #bestPlace(ask: Ask, bid: StandingBid): Placing | null {
@@ -217,16 +246,15 @@ export class Market {
 
   /** The provider's pools where the group costs what the bid says, and what it would take there. */
   #openings(group: Group, bid: StandingBid): Opening[] {
+    const own = this.#records.get(bid.node)?.pool
     const openings: Opening[] = []
     for (const [pool, records] of this.#providers.get(bid.provider) ?? []) {
       const [any] = records
-      if (!any?.prices || termsObstacles(group, any).length > 0) continue
-      for (const { gpus, need } of this.ways(group)) {
-        if (!hasKinds(any.room, need)) continue
-        const price = priceGroup(any.prices, group, gpus)
-        if ('total' in price && price.total === bid.total)
+      // Alike nodes ask alike; of others it has to be found out.
+      if (pool === own) openings.push({ pool, need: this.#shared(bid.way.need) })
+      else if (any?.prices && termsObstacles(group, any).length === 0)
+        for (const { need } of this.ways(group).filter((way) => asks(bid.total, group, any, way)))
           openings.push({ pool, need: this.#shared(need) })
-      }
     }
     return openings
   }
@@ -274,6 +302,11 @@ function poolKey(
   const sizes = { cpuMilli: 0, memoryBytes: 0, ephemeralBytes: 0, ips: 0, gpus }
   const persistent = capacity.persistent.map((one) => one.class)
   return `${provider} ${textKey(JSON.stringify([{ ...terms, ...sizes, persistent }, sheet, audits]))}`
+}
+
+function asks(total: bigint, group: Group, { room, prices }: NodeRecord, way: Way): boolean {
+  const price = prices && hasKinds(room, way.need) ? priceGroup(prices, group, way.gpus) : null
+  return price !== null && 'total' in price && price.total === total
 }
 
 function ceilingOf(group: Group): number {

@@ -17,10 +17,23 @@ export type Terms = {
   readonly prices: Prices | null
 }
 
+/** What all copies of a group take, GPUs aside, and how many GPUs: reckoned once and held against every node. */
+export type Asked = {
+  readonly group: Group
+  readonly amounts: Omit<Need, 'gpus'>
+  readonly gpus: number
+}
+
+export const askedBy = (group: Group): Asked => ({
+  group,
+  amounts: amountsOf(group),
+  gpus: gpuCountOf(group),
+})
+
 /** What stays in the way even when the node is idle. */
-export const standingObstacles = (group: Group, terms: Terms): Obstacle[] => [
-  ...termsObstacles(group, terms),
-  ...machineObstacles(group, terms.capacity),
+export const standingObstacles = (asked: Asked, terms: Terms): Obstacle[] => [
+  ...termsObstacles(asked.group, terms),
+  ...machineObstacles(asked, terms.capacity),
 ]
 
 /** In what the node is and promises, however large it is. */
@@ -44,16 +57,16 @@ export function termsObstacles(group: Group, { attributes, audits, capacity }: T
 }
 
 /** Against all that the machine has, as if it were idle. */
-function machineObstacles(group: Group, capacity: Capacity): Obstacle[] {
+function machineObstacles(asked: Asked, capacity: Capacity): Obstacle[] {
   const found: Obstacle[] = []
-  const need = amountsOf(group)
+  const need = asked.amounts
   if (capacity.cpuMilli < need.cpuMilli)
     found.push(tooLittle('CPU', capacity.cpuMilli, need.cpuMilli, 'milli-cores'))
   if (capacity.memoryBytes < need.memoryBytes)
     found.push(tooLittle('memory', capacity.memoryBytes, need.memoryBytes, 'bytes'))
   for (const [at, have] of supplyOf(capacity).entries())
     if (have < (need.supplies[at] ?? 0)) found.push(supplyObstacle('', at, have, need))
-  const gpu = gpuObstacle(group, capacity)
+  const gpu = gpuObstacle(asked, capacity)
   return gpu ? [...found, gpu] : found
 }
 
@@ -79,10 +92,10 @@ export function supplyOf(capacity: Capacity): number[] {
   })
 }
 
-function gpuObstacle(group: Group, { gpus }: Capacity): Obstacle | null {
-  const wanted = gpuCountOf(group)
+function gpuObstacle({ group, gpus: wanted }: Asked, { gpus }: Capacity): Obstacle | null {
+  if (wanted === 0) return null
   const total = gpus.reduce((sum, { count }) => sum + count, 0)
-  if (wanted > 0 && total === 0) return tooLittle('GPUs', 0, wanted)
+  if (total === 0) return tooLittle('GPUs', 0, wanted)
   for (const { resources, count } of group.units) {
     if (!resources.gpu) continue
     const { anyOf, units } = resources.gpu
@@ -118,10 +131,14 @@ function nearestMiss(anyOf: readonly GpuModel[], gpus: readonly Gpu[]): Obstacle
 
 const list = (names: readonly string[]): string => [...new Set(names)].join(' or ')
 
-/** What other leases hold already, for a group that could run here else; null when some way fits. */
+/**
+ * What other leases hold already, for a group that could run here else; null when some way fits.
+ * `ways`: those whose kinds of GPU the node has.
+ */
 export function busyObstacle(ways: readonly Way[], room: Room): Obstacle | null {
   const [first] = ways
-  if (!first || ways.some(({ need }) => fits(room, need))) return null
+  if (!first) return different('GPU', 'other kinds together', 'kinds that one node has')
+  if (ways.some(({ need }) => fits(room, need))) return null
   const { need } = first
   if (room.cpuMilli < need.cpuMilli)
     return tooLittle('free CPU', room.cpuMilli, need.cpuMilli, 'milli-cores')

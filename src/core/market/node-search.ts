@@ -5,7 +5,14 @@
  * out only for candidates that come to the top without it.
  */
 import type { Candidate, CandidateHeap } from './candidate-heap.ts'
-import { extraRateAt, leastCost, NO_GPU, type NodeTable, type Wanted } from './node-table.ts'
+import {
+  besideCores,
+  coresIn,
+  NO_GPU,
+  otherGpusRate,
+  type NodeTable,
+  type Wanted,
+} from './node-table.ts'
 import { ENTRY, ENTRY_WIDTH, type Bucket } from './price-buckets.ts'
 
 export type Search = {
@@ -24,9 +31,12 @@ export type Search = {
 type Cursor = {
   readonly way: number
   readonly wanted: Wanted
-  /** Whether a bucket tells all that the rank needs. */
+  /** Whether a bucket tells all: it does of one kind of GPU. */
   readonly isPlain: boolean
   readonly buckets: readonly Bucket[]
+  /** What is paid at the bucket's rate, GPUs or cores, and what all else costs at least. */
+  readonly units: number
+  readonly leastRest: number
   next: number
   /** No node of the next bucket or a later one costs less. */
   leastRate: number
@@ -51,21 +61,25 @@ export function* searchNodes(search: Search): Generator<Candidate, undefined> {
   }
 }
 
-function cursorOf({ table, by }: Search, wanted: Wanted, way: number): Cursor {
-  const { need, ports } = wanted
-  const { buckets } = table.buckets(need.gpus[0]?.kind ?? NO_GPU)
-  const isTold =
-    ports === 0 && need.gpus.length < 2 && need.supplies.slice(1).every((amount) => amount === 0)
-  const isPlain = isTold && by === 'price'
-  const cursor = { way, wanted, isPlain, buckets, next: 0, leastRate: 0 }
+function cursorOf({ table }: Search, wanted: Wanted, way: number): Cursor {
+  const { need } = wanted
+  const [gpu] = need.gpus
+  const { buckets, lowest } = table.buckets(gpu?.kind ?? NO_GPU)
+  const units = gpu?.units ?? coresIn(need)
+  const rest = gpu ? need : besideCores(need, units)
+  const leastRest = restRate(lowest, 0, { ...wanted, need: rest })
+  const isPlain = need.gpus.length < 2
+  const cursor = { way, wanted, isPlain, buckets, units, leastRest, next: 0, leastRate: 0 }
   lookAhead(cursor)
   return cursor
 }
 
 function lookAhead(cursor: Cursor): void {
   const bucket = cursor.buckets[cursor.next]
-  const least = bucket ? leastCost(cursor.wanted, bucket.leastRate) : Infinity
-  cursor.leastRate = least <= cursor.wanted.ceiling ? least : Infinity
+  const { wanted, units, leastRest } = cursor
+  // A hair less: sums in another order differ in their last digits.
+  const least = bucket ? (leastRest + units * bucket.leastRate) * (1 - 1e-9) : Infinity
+  cursor.leastRate = least <= wanted.ceiling ? least : Infinity
 }
 
 function cheapest(cursors: readonly Cursor[]): Cursor | null {
@@ -74,45 +88,56 @@ function cheapest(cursors: readonly Cursor[]): Cursor | null {
   return best
 }
 
-function open({ only, heap }: Search, cursor: Cursor): void {
+function open({ only, heap, by }: Search, cursor: Cursor): void {
   const bucket = cursor.buckets[cursor.next]
   const { wanted, way, isPlain } = cursor
   cursor.next += 1
   lookAhead(cursor)
   if (!bucket) return
   const { cells, size } = bucket
+  const units = wanted.need.gpus[0]?.units ?? 0
   for (let at = 0; at < size * ENTRY_WIDTH; at += ENTRY_WIDTH) {
-    const rate = rateIn(cells, at, wanted)
+    if ((cells[at + ENTRY.gpusFree] ?? 0) < units || !hasRest(cells, at, wanted)) continue
+    const rate = units * (cells[at + ENTRY.gpuRate] ?? 0) + restRate(cells, at, wanted)
     const row = cells[at + ENTRY.row] ?? 0
-    if (rate <= wanted.ceiling && (!only || only(row))) heap.add(rate, row, way, isPlain)
+    if (rate > wanted.ceiling || (only && !only(row))) continue
+    const survival = by === 'price' ? 1 : (cells[at + ENTRY.survival] ?? 1)
+    heap.add(rate / survival, row, way, isPlain)
   }
 }
 
-/** By what the bucket tells: all that a plain need costs, and less than any other. */
-function rateIn(cells: Float64Array, at: number, { need }: Wanted): number {
-  const [gpu] = need.gpus
-  const units = gpu ? gpu.units : 0
-  const ephemeral = need.supplies[0] ?? 0
-  if (
-    (cells[at + ENTRY.gpusFree] ?? 0) < units ||
-    (cells[at + ENTRY.cpuMilliFree] ?? 0) < need.cpuMilli ||
-    (cells[at + ENTRY.memoryBytesFree] ?? 0) < need.memoryBytes ||
-    (cells[at + ENTRY.ephemeralBytesFree] ?? 0) < ephemeral
-  )
-    return Infinity
-  const rate =
-    units * (cells[at + ENTRY.gpuRate] ?? 0) +
-    need.cpuMilli * (cells[at + ENTRY.cpuMilliRate] ?? 0) +
-    need.memoryBytes * (cells[at + ENTRY.memoryByteRate] ?? 0)
-  return ephemeral === 0 ? rate : rate + ephemeral * (cells[at + ENTRY.ephemeralByteRate] ?? 0)
+function hasRest(cells: Float64Array, at: number, { need }: Wanted): boolean {
+  if ((cells[at + ENTRY.cpuMilliFree] ?? 0) < need.cpuMilli) return false
+  if ((cells[at + ENTRY.memoryBytesFree] ?? 0) < need.memoryBytes) return false
+  for (let supply = 0; supply < need.supplies.length; supply++)
+    if ((cells[at + ENTRY.suppliesFree + supply] ?? 0) < (need.supplies[supply] ?? 0)) return false
+  return true
 }
 
-/** The candidate's own rank, from what only the node's record tells. */
+/** What all but the GPUs costs. */
+function restRate(cells: Float64Array, at: number, wanted: Wanted): number {
+  const { need } = wanted
+  const cpu = need.cpuMilli * (cells[at + ENTRY.cpuMilliRate] ?? 0)
+  const memory = need.memoryBytes * (cells[at + ENTRY.memoryByteRate] ?? 0)
+  return cpu + memory + suppliesRate(cells, at, wanted)
+}
+
+function suppliesRate(cells: Float64Array, at: number, { need, ports }: Wanted): number {
+  // A price of what is not for sale is infinite, and nothing of it costs nothing.
+  let rate = ports > 0 ? ports * (cells[at + ENTRY.portRate] ?? 0) : 0
+  for (let supply = 0; supply < need.supplies.length; supply++) {
+    const amount = need.supplies[supply] ?? 0
+    if (amount > 0) rate += amount * (cells[at + ENTRY.supplyRates + supply] ?? 0)
+  }
+  return rate
+}
+
+/** The candidate's own rank, with what only the node's record tells. */
 function workOut({ table, by, wanted, heap }: Search, { row, way, rank }: Candidate): void {
   const record = table.at(row)
   const asked = wanted[way]
   if (!record || !asked) return
-  const rate = rank + extraRateAt(record, asked)
-  if (rate > asked.ceiling) return
-  heap.add(by === 'price' ? rate : rate / record.survival, row, way, true)
+  const survival = by === 'price' ? 1 : record.survival
+  const rate = rank * survival + otherGpusRate(record, asked.need.gpus)
+  if (rate <= asked.ceiling) heap.add(rate / survival, row, way, true)
 }

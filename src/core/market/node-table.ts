@@ -7,7 +7,7 @@ import type { Gpu } from '../protocol/capacity.ts'
 import type { Prices } from '../protocol/price-sheet.ts'
 import type { Pool } from './capacity-book.ts'
 import type { Terms } from './node-obstacles.ts'
-import { gpusFreeAt, PriceBuckets, type BucketPlace } from './price-buckets.ts'
+import { ENTRY, ENTRY_WIDTH, gpusFreeAt, PriceBuckets, type BucketPlace } from './price-buckets.ts'
 import { countFree, poolOf, SUPPLIES, WHOLE_GPU_MILLI, type Need, type Room } from './room.ts'
 
 export type NodeRecord = Terms & {
@@ -53,7 +53,11 @@ const GIB = 2 ** 30
 export class NodeTable {
   readonly #records: (NodeRecord | null)[] = []
   readonly #unusedRows: number[] = []
+  /** The pool's number of each row: asked of every candidate, before its record is. */
+  readonly #pools: number[] = []
   readonly #byKind = new Map<number, PriceBuckets>()
+  /** Filled and copied for each listing. */
+  readonly #entry = new Float64Array(ENTRY_WIDTH)
 
   add(
     facts: Omit<NodeRecord, 'row' | 'rates' | 'listings'>,
@@ -64,6 +68,7 @@ export class NodeTable {
     const listings = facts.prices ? listingsOf(facts.room, facts.prices, rates, gpuOf) : []
     const record: NodeRecord = { ...facts, row, rates, listings }
     this.#records[row] = record
+    this.#pools[row] = facts.pool.number
     this.setRoom(record, facts.room)
     return record
   }
@@ -78,8 +83,18 @@ export class NodeTable {
     return this.#records[row] ?? null
   }
 
+  poolAt(row: number): number {
+    return this.#pools[row] ?? -1
+  }
+
   setRoom(record: NodeRecord, room: Room): void {
     record.room = room
+    this.refresh(record)
+  }
+
+  /** After its survival changed as well. */
+  refresh(record: NodeRecord): void {
+    const { room } = record
     for (const listing of record.listings) {
       const gpus = poolOf(room, listing.kind)
       const gpusFree = gpus ? countFree(gpus, WHOLE_GPU_MILLI) : 0
@@ -98,19 +113,19 @@ export class NodeTable {
     return buckets
   }
 
-  /** In the order of `ENTRY`. */
-  #list({ row, room, rates }: NodeRecord, listing: Listing, gpusFree: number): void {
-    const entry = [
-      row,
-      gpusFree,
-      listing.kind === NO_GPU ? 0 : listing.rate,
-      room.cpuMilli,
-      rates.cpuMilli,
-      room.memoryBytes,
-      rates.memoryByte,
-      room.supplies[0] ?? 0,
-      rates.supplies[0] ?? Infinity,
-    ]
+  #list({ row, room, rates, survival }: NodeRecord, listing: Listing, gpusFree: number): void {
+    const entry = this.#entry
+    entry[ENTRY.row] = row
+    entry[ENTRY.survival] = survival
+    entry[ENTRY.gpusFree] = gpusFree
+    entry[ENTRY.gpuRate] = listing.kind === NO_GPU ? 0 : listing.rate
+    entry[ENTRY.cpuMilliFree] = room.cpuMilli
+    entry[ENTRY.cpuMilliRate] = rates.cpuMilli
+    entry[ENTRY.memoryBytesFree] = room.memoryBytes
+    entry[ENTRY.memoryByteRate] = rates.memoryByte
+    entry[ENTRY.portRate] = rates.port
+    entry.set(room.supplies, ENTRY.suppliesFree)
+    entry.set(rates.supplies, ENTRY.supplyRates)
     const buckets = this.buckets(listing.kind)
     if (listing.place) buckets.set(listing.place, entry)
     else listing.place = buckets.add(entry, listing.rate)
@@ -126,20 +141,10 @@ export class NodeTable {
   }
 }
 
-/**
- * What a bucket's entry does not tell of the group's price at a node: storage that persists, IP addresses, ports and
- * a second kind of GPU. Infinite when something of it is not free or not for sale.
- */
-export function extraRateAt(record: NodeRecord, { need, ports }: Wanted): number {
-  const { room, rates, listings } = record
-  let rate = ports > 0 ? ports * rates.port : 0
-  for (let supply = 1; supply < need.supplies.length; supply++) {
-    const amount = need.supplies[supply] ?? 0
-    if (amount === 0) continue
-    if ((room.supplies[supply] ?? 0) < amount) return Infinity
-    rate += amount * (rates.supplies[supply] ?? Infinity)
-  }
-  for (const { kind, units } of need.gpus.slice(1)) {
+/** What further kinds of GPU cost there; infinite when they are not free or not for sale. */
+export function otherGpusRate({ listings }: NodeRecord, gpus: Need['gpus']): number {
+  let rate = 0
+  for (const { kind, units } of gpus.slice(1)) {
     const listing = listings.find((one) => one.kind === kind)
     if (!listing?.place || gpusFreeAt(listing.place) < units) return Infinity
     rate += units * listing.rate
@@ -147,12 +152,16 @@ export function extraRateAt(record: NodeRecord, { need, ports }: Wanted): number
   return rate
 }
 
-/** Nothing costs less than this where one GPU of the first kind (or a core with 2 GiB) costs at least `leastRate`. */
-export function leastCost({ need }: Wanted, leastRate: number): number {
-  const [gpu] = need.gpus
-  if (gpu) return gpu.units * leastRate
-  return Math.min(need.cpuMilli / CORE_MILLI, need.memoryBytes / CORE_MEMORY_BYTES) * leastRate
-}
+/** How much of the need is surely paid at the rate that nodes of `NO_GPU` are listed by: cores, each with 2 GiB. */
+export const coresIn = ({ cpuMilli, memoryBytes }: Need): number =>
+  Math.min(cpuMilli / CORE_MILLI, memoryBytes / CORE_MEMORY_BYTES)
+
+/** What the need takes beside so many cores with 2 GiB each. */
+export const besideCores = (need: Need, cores: number): Need => ({
+  ...need,
+  cpuMilli: need.cpuMilli - cores * CORE_MILLI,
+  memoryBytes: need.memoryBytes - cores * CORE_MEMORY_BYTES,
+})
 
 function listingsOf(
   room: Room,

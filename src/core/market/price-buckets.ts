@@ -6,6 +6,8 @@
  * which is ten times as fast as following each node's objects around.
  */
 
+import { SUPPLIES } from './room.ts'
+
 /** 16 buckets from one price to its double. */
 const PER_DOUBLING = 16
 /** Free of charge, or nearly: below any price that a sheet can tell. */
@@ -14,17 +16,21 @@ const LEAST_RATE = 2 ** -60
 /** A node's numbers in a bucket: what is free there, and atto-dollars a second for one of each. */
 export const ENTRY = {
   row: 0,
-  /** GPUs of the kind; 0 for nodes that are listed by CPU and memory. */
-  gpusFree: 1,
-  gpuRate: 2,
-  cpuMilliFree: 3,
-  cpuMilliRate: 4,
-  memoryBytesFree: 5,
-  memoryByteRate: 6,
-  ephemeralBytesFree: 7,
-  ephemeralByteRate: 8,
+  /** Probability that it lives through a usual lease. */
+  survival: 1,
+  /** GPUs of the kind; none for nodes that are listed by CPU and memory. */
+  gpusFree: 2,
+  gpuRate: 3,
+  cpuMilliFree: 4,
+  cpuMilliRate: 5,
+  memoryBytesFree: 6,
+  memoryByteRate: 7,
+  portRate: 8,
+  /** What is free of each of `SUPPLIES`, then the rate of each. */
+  suppliesFree: 9,
+  supplyRates: 9 + SUPPLIES.length,
 } as const
-export const ENTRY_WIDTH = 9
+export const ENTRY_WIDTH = ENTRY.supplyRates + SUPPLIES.length
 
 export class Bucket {
   /** No node in it asks less. */
@@ -43,22 +49,26 @@ export type BucketPlace = { readonly bucket: Bucket; at: number }
 export class PriceBuckets {
   /** Ascending. Empty ones stay, since the next node at that price is never far. */
   readonly buckets: Bucket[] = []
+  /** An entry of the lowest numbers that ever were in one: nothing costs less. */
+  readonly lowest = new Float64Array(ENTRY_WIDTH).fill(Infinity)
   readonly #byNumber = new Map<number, Bucket>()
 
   /** `rate`: what the node is listed by. */
-  add(entry: readonly number[], rate: number): BucketPlace {
+  add(entry: Float64Array, rate: number): BucketPlace {
     const bucket = this.#bucketFor(rate)
     if ((bucket.size + 1) * ENTRY_WIDTH > bucket.cells.length) {
       const larger = new Float64Array(2 * bucket.cells.length)
       larger.set(bucket.cells)
       bucket.cells = larger
     }
+    for (const [cell, number] of entry.entries())
+      this.lowest[cell] = Math.min(this.lowest[cell] ?? Infinity, number)
     const place = { bucket, at: bucket.size++ }
     this.set(place, entry)
     return place
   }
 
-  set({ bucket, at }: BucketPlace, entry: readonly number[]): void {
+  set({ bucket, at }: BucketPlace, entry: Float64Array): void {
     bucket.cells.set(entry, at * ENTRY_WIDTH)
   }
 

@@ -12,32 +12,54 @@ export type Way = {
   readonly need: Need
 }
 
-/** A machine has one kind of GPU or two: whoever mixes more kinds in one group does not get every mixture tried. */
-export const MAX_WAYS = 256
+/** Mixtures of GPU kinds in one group are tried up to here; one kind for all units is always tried. */
+const MAX_WAYS = 256
 
 /** None when no GPU on the market will do for some unit. */
 export function waysOf(group: Group, kinds: GpuKinds): Way[] {
-  let choices: (number | null)[][] = [[]]
-  for (const { resources } of group.units) {
-    const suiting: (number | null)[] = resources.gpu ? kinds.suiting(resources) : [null]
-    choices = choices.flatMap((before) => suiting.map((kind) => [...before, kind]))
-    choices.length = Math.min(choices.length, MAX_WAYS)
-  }
-  const base = { ...amountsOf(group), gpus: [] }
-  return choices.map((choice) => ({
+  const amounts = amountsOf(group)
+  const suiting = group.units.map(({ resources }) =>
+    resources.gpu ? kinds.suiting(resources) : [null],
+  )
+  return choicesOf(suiting).map((choice) => ({
     gpus: choice.map((kind) => (kind === null ? null : kinds.gpu(kind))),
-    need: { ...base, gpus: gpuNeeds(group, choice) },
+    need: { ...amounts, gpus: gpuNeeds(group, choice) },
   }))
 }
 
-function gpuNeeds(group: Group, choice: readonly (number | null)[]): GpuNeed[] {
-  const units = new Map<number, number>()
+/** A GPU kind for each unit; null where it wants none. */
+type Choice = readonly (number | null)[]
+
+function choicesOf(suiting: readonly Choice[]): Choice[] {
+  const wanting = suiting.filter((kinds) => kinds[0] !== null)
+  const [first] = wanting
+  if (!first) return [suiting.map(() => null)]
+  const uniform = first
+    .filter((kind) => wanting.every((kinds) => kinds.includes(kind)))
+    .map((kind) => suiting.map((kinds) => (kinds[0] === null ? null : kind)))
+  if (wanting.length === 1) return uniform
+  let mixed: Choice[] = [[]]
+  for (const kinds of suiting) {
+    mixed = mixed.flatMap((before) => kinds.map((kind) => [...before, kind]))
+    mixed.length = Math.min(mixed.length, MAX_WAYS)
+  }
+  const isMixed = (choice: Choice) => new Set(choice.filter((kind) => kind !== null)).size > 1
+  return [...uniform, ...mixed.filter(isMixed)]
+}
+
+function gpuNeeds(group: Group, choice: Choice): GpuNeed[] {
+  const needs: GpuNeed[] = []
   for (const [i, kind] of choice.entries()) {
     const unit = group.units[i]
     if (kind === null || !unit?.resources.gpu) continue
-    units.set(kind, (units.get(kind) ?? 0) + unit.count * unit.resources.gpu.units)
+    const units = unit.count * unit.resources.gpu.units
+    const same = needs.findIndex((need) => need.kind === kind)
+    const before = needs[same]?.units ?? 0
+    const need = { kind, units: before + units, milli: WHOLE_GPU_MILLI }
+    if (same < 0) needs.push(need)
+    else needs[same] = need
   }
-  return [...units].map(([kind, count]) => ({ kind, units: count, milli: WHOLE_GPU_MILLI }))
+  return needs
 }
 
 /** All copies of all units, without the GPUs. */
@@ -63,20 +85,16 @@ export function amountsOf(group: Group): Omit<Need, 'gpus'> {
 export const gpuCountOf = (group: Group): number =>
   group.units.reduce((sum, { count, resources }) => sum + count * (resources.gpu?.units ?? 0), 0)
 
-/** What the history of orders remembers of it: kinds are those that each unit with GPUs accepts. */
-export function shapeOf(group: Group, kinds: GpuKinds): Shape {
-  const gpuUnits = gpuCountOf(group)
+/** What the history of orders remembers of a group: its kinds are those that alone can run all of it. */
+export function shapeOf(group: Group, ways: readonly Way[], allKinds: number): Shape {
   const { cpuMilli } = amountsOf(group)
+  const gpuUnits = gpuCountOf(group)
   if (gpuUnits === 0) return { cpuMilli, gpuUnits, gpuMilli: 0, kinds: null }
-  const accepted = group.units
-    .filter(({ resources }) => resources.gpu)
-    .map(({ resources }) => new Set(kinds.suiting(resources)))
-  const [first = new Set<number>(), ...others] = accepted
-  const common = new Set([...first].filter((kind) => others.every((set) => set.has(kind))))
-  return {
-    cpuMilli,
-    gpuUnits,
-    gpuMilli: WHOLE_GPU_MILLI,
-    kinds: common.size === kinds.size ? null : common,
+  const kinds = new Set<number>()
+  for (const { need } of ways) {
+    const [gpu, another] = need.gpus
+    if (gpu && !another) kinds.add(gpu.kind)
   }
+  const any = kinds.size === allKinds
+  return { cpuMilli, gpuUnits, gpuMilli: WHOLE_GPU_MILLI, kinds: any ? null : kinds }
 }

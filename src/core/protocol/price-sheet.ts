@@ -65,8 +65,8 @@ export function readPrices(sheet: PriceSheet): Prices {
   const storage = Object.entries(sheet.storageGiB).flatMap(([disk, price]): [string, NanoUsd][] =>
     price === undefined ? [] : [[disk, nanoOf(price)]],
   )
-  // The market asks for the same few kinds of GPU again and again.
-  const known = new WeakMap<Gpu, { price: NanoUsd | null }>()
+  // The market asks with the same few objects again and again.
+  const known = new Map<Gpu, NanoUsd | null>()
   return {
     per: sheet.per,
     cpuThread: nanoOf(sheet.cpuThread),
@@ -75,9 +75,11 @@ export function readPrices(sheet: PriceSheet): Prices {
     port: nanoOf(sheet.port),
     ip: nanoOf(sheet.ip),
     gpu: (gpu) => {
-      const found = known.get(gpu) ?? { price: bestRule(rules, gpu)?.price ?? null }
-      known.set(gpu, found)
-      return found.price
+      const price = known.get(gpu)
+      if (price !== undefined) return price
+      const found = bestRule(rules, gpu)?.price ?? null
+      if (known.size < MAX_GPU_RULES) known.set(gpu, found)
+      return found
     },
   }
 }

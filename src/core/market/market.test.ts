@@ -1,0 +1,219 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import fc from 'fast-check'
+import { seededRandom } from '../base/random.ts'
+import { priceGroup, readPrices } from '../protocol/price-sheet.ts'
+import { MAX_BIDS_PER_ORDER } from './auction.ts'
+import { Market, type NodeFacts } from './market.ts'
+import { survival } from './survival.ts'
+import { aGroup, anAsk, anyGpu, aSheet, GIB, someFacts, someGpus } from './test-market.ts'
+
+const HOUR = 3_600_000
+const priced = (usd: string) => ({ sheet: aSheet({ cpuThread: usd }) })
+const nodesOf = (market: Market, ...ask: Parameters<typeof anAsk>) =>
+  market.bids(anAsk(...ask)).map(({ node }) => node)
+
+describe('an auction', () => {
+  it('takes the cheapest, the most reliable for its price, or who has the image', () => {
+    const market = aMarket(
+      someFacts('cheap', { ...priced('0.01'), survival: 0.4 }),
+      someFacts('steady', { ...priced('0.012'), survival: 0.9 }),
+      someFacts('cached', { ...priced('0.05'), capacity: { cachedImages: ['web:1', 'db:1'] } }),
+      someFacts('half', {
+        ...priced('0.005'),
+        capacity: { cachedImages: ['web:1'] },
+        survival: 0.1,
+      }),
+    )
+    const images = ['web:1', 'db:1']
+    assert.equal(nodesOf(market, aGroup(), { rule: 'cheapest' })[0], 'half')
+    assert.equal(nodesOf(market, aGroup(), { rule: 'reliable' })[0], 'steady')
+    assert.deepEqual(nodesOf(market, aGroup(), { rule: 'fastest', images }), [
+      'cached',
+      'half',
+      'cheap',
+      'steady',
+    ])
+    market.setSurvival('cheap', 0.99)
+    assert.equal(nodesOf(market, aGroup(), { rule: 'reliable' })[0], 'cheap')
+  })
+
+  it('passes over those who refused, and has no bid when all did', () => {
+    const market = aMarket(someFacts('a', priced('0.01')), someFacts('b', priced('0.02')))
+    assert.deepEqual(nodesOf(market, aGroup(), { exclude: new Set(['a']) }), ['b'])
+    assert.deepEqual(nodesOf(market, aGroup(), { exclude: new Set(['a', 'b']) }), [])
+  })
+
+  it('has one bid for a provider’s equal nodes, and no more than there may be', () => {
+    const equal = Array.from({ length: 9 }, (_, i) => someFacts(`n${i}`, { provider: 'hall' }))
+    const single = Array.from({ length: 100 }, (_, i) =>
+      someFacts(`s${i}`, priced((0.02 + i / 1000).toFixed(3))),
+    )
+    const market = aMarket(...equal, ...single)
+    const bids = market.bids(anAsk(aGroup()))
+    assert.equal(bids.length, MAX_BIDS_PER_ORDER)
+    assert.deepEqual(
+      bids.slice(0, 3).map(({ provider }) => provider),
+      ['hall', 's0', 's1'],
+    )
+    assert.equal(market.bids(anAsk(aGroup()), 2).length, 2)
+  })
+
+  it('bills a wildcard GPU at the model that runs', () => {
+    const sheet = aSheet({ gpu: { l4: '0.3', h100: '2' } })
+    const market = aMarket(
+      someFacts('a', { sheet, capacity: { gpus: [someGpus('h100', 80, 1)] } }),
+      someFacts('b', { sheet, capacity: { gpus: [someGpus('l4', 24, 1)] } }),
+    )
+    const group = aGroup({ gpu: { units: 1, anyOf: [anyGpu()] } })
+    const bids = market.bids(anAsk(group))
+    const models = bids.map(({ way }) => way.gpus[0]?.model)
+    assert.deepEqual(models, ['l4', 'h100'])
+    for (const bid of bids) {
+      const price = priceGroup(readPrices(sheet), group, bid.way.gpus)
+      assert.ok('total' in price && price.total === bid.total)
+    }
+  })
+
+  it('finds just what looking at every node finds', () => {
+    fc.assert(
+      fc.property(fc.nat(), fc.constantFrom('cheapest', 'reliable', 'fastest'), (seed, rule) => {
+        const facts = someMarket(seed)
+        const market = aMarket(...facts)
+        const group = aGroup({
+          cpuMilli: 1000 * (1 + (seed % 12)),
+          gpu: [null, { units: 1 + (seed % 3), anyOf: [anyGpu()] }][seed % 2] ?? null,
+          volumes: seed % 3 === 0 ? [DATA] : [],
+          ceiling: seed % 5 === 0 ? '0.4' : '9',
+        })
+        const found = market.bids(anAsk(group, { rule, images: ['i'] }))
+        const all = facts.flatMap(
+          ({ node }) => market.bidAt(anAsk(group, { images: ['i'] }), node) ?? [],
+        )
+        assert.equal(found.length, Math.min(all.length, MAX_BIDS_PER_ORDER))
+        const cost = ({ total, survival: alive, cached }: (typeof all)[number]) =>
+          rule === 'reliable'
+            ? Number(total) / alive
+            : Number(total) - (rule === 'fastest' && cached ? 1e21 : 0)
+        const least = Math.min(...all.map(cost))
+        const [best] = found
+        if (best) assert.ok(Math.abs(cost(best) / least - 1) < 1e-9)
+      }),
+      { numRuns: 200 },
+    )
+  })
+})
+
+describe('a market', () => {
+  it('places a lease where least is wasted among the provider’s nodes at the price', () => {
+    const hall = ['a', 'b', 'c'].map((name) =>
+      someFacts(name, { provider: 'hall', capacity: { gpus: [someGpus('a100', 80, 4)] } }),
+    )
+    const market = aMarket(...hall)
+    const one = aGroup({ gpu: { units: 1, anyOf: [anyGpu()] } })
+    const four = aGroup({ gpu: { units: 4, anyOf: [anyGpu()] } })
+    for (let i = 0; i < 16; i++) market.observe(i % 2 === 0 ? one : four)
+    const nodes = new Set([
+      lease(market, 'l1', one),
+      lease(market, 'l2', one),
+      lease(market, 'l3', one),
+    ])
+    assert.equal(nodes.size, 1, 'single GPUs are taken from one machine')
+    lease(market, 'l4', four)
+    lease(market, 'l5', four)
+    assert.deepEqual(nodesOf(market, four), [])
+    assert.equal(lease(market, 'l6', one), [...nodes][0])
+    market.release('l4')
+    assert.equal(nodesOf(market, four).length, 1)
+  })
+
+  it('keeps what is leased when a node changes its offer, goes, or comes back', () => {
+    const facts = someFacts('a', { capacity: { gpus: [someGpus('l4', 24, 2)] } })
+    const market = aMarket(facts)
+    const group = aGroup({ gpu: { units: 1, anyOf: [anyGpu()] } })
+    const two = aGroup({ gpu: { units: 2, anyOf: [anyGpu()] } })
+    lease(market, 'l', group)
+    market.setNode({ ...facts, ...priced('0.2') })
+    assert.deepEqual([nodesOf(market, two), nodesOf(market, group)], [[], ['a']])
+    market.removeNode('a')
+    assert.deepEqual([market.size, nodesOf(market, group)], [0, []])
+    market.setNode(facts)
+    assert.deepEqual([nodesOf(market, two), nodesOf(market, group)], [[], ['a']])
+    assert.ok(market.release('l'))
+    assert.ok(!market.release('l'))
+    assert.deepEqual(nodesOf(market, two), ['a'])
+  })
+
+  it('never sells more than there is, whatever comes and goes', () => {
+    const random = seededRandom(5)
+    const market = aMarket(...someMarket(3))
+    const held: string[] = []
+    for (let i = 0; i < 2000; i++) {
+      const gpu = { units: 1 + Math.floor(random() * 2), anyOf: [anyGpu()] }
+      const ask = anAsk(aGroup({ cpuMilli: 500, gpu: random() < 0.7 ? gpu : null }))
+      const [bid] = market.bids(ask, 1)
+      const placing = bid && market.place(ask, bid)
+      if (placing && market.reserve(`l${i}`, placing)) held.push(`l${i}`)
+      if (random() < 0.3)
+        market.release(held.splice(Math.floor(random() * held.length), 1)[0] ?? '')
+    }
+    assert.ok(held.length > 20)
+    for (const lost of held) assert.ok(market.release(lost))
+    const all = aMarket(...someMarket(3))
+    for (const { node } of someMarket(3))
+      assert.deepEqual(market.roomOf(node), all.roomOf(node), 'all is free again')
+  })
+
+  it('asks pricing programs, but only of nodes that could run it', () => {
+    const market = aMarket(
+      someFacts('a', { sheet: null }),
+      someFacts('b', { sheet: null, capacity: { cpuMilli: 1000 } }),
+      someFacts('c', { sheet: null, capacity: { region: 'us-east' } }),
+      someFacts('d'),
+    )
+    const ask = anAsk(aGroup({ attributes: { region: 'eu-*' } }))
+    assert.deepEqual(market.toAsk(ask), ['a'])
+    assert.deepEqual(nodesOf(market, aGroup()), ['d'])
+  })
+})
+
+describe('survival', () => {
+  it('is what SaladCloud’s week of consumer GPUs shows, and better for who has been up long', () => {
+    const hours = [1, 6, 24, 72, 168].map((hour) => survival(0, hour * HOUR).toFixed(2))
+    assert.deepEqual(hours, ['0.97', '0.88', '0.70', '0.44', '0.21'])
+    assert.ok(survival(100 * HOUR) > survival(HOUR))
+  })
+})
+
+const DATA = { name: 'data', bytes: 10 * GIB, persistent: true, class: 'beta3' } as const
+
+function someMarket(seed: number): NodeFacts[] {
+  const random = seededRandom(seed)
+  return Array.from({ length: 40 }, (_, i) => {
+    const kind = ['l4', 'a100', 'h100'][Math.floor(random() * 3)] ?? 'l4'
+    return someFacts(`n${i}`, {
+      survival: 0.3 + 0.7 * random(),
+      sheet: aSheet({ cpuThread: random().toFixed(4), gpu: { l4: random().toFixed(3), '*': '1' } }),
+      capacity: {
+        cpuMilli: 1000 * Math.ceil(random() * 32),
+        gpus: random() < 0.7 ? [someGpus(kind, 40, 1 + Math.floor(random() * 4))] : [],
+        persistent: random() < 0.5 ? [{ class: 'beta3', bytes: 20 * GIB }] : [],
+        cachedImages: random() < 0.3 ? ['i'] : [],
+      },
+    })
+  })
+}
+
+function lease(market: Market, id: string, group: ReturnType<typeof aGroup>): string {
+  const ask = anAsk(group)
+  const [bid] = market.bids(ask)
+  const placing = bid && market.place(ask, bid)
+  assert.ok(placing && market.reserve(id, placing), `no place for ${id}`)
+  return placing.node
+}
+
+function aMarket(...nodes: readonly NodeFacts[]): Market {
+  const market = new Market()
+  for (const facts of nodes) market.setNode(facts)
+  return market
+}
