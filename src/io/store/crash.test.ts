@@ -7,6 +7,7 @@ import { describe, it, type TestContext } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Fault } from '../../core/base/refusal.ts'
 import { silentLogger } from '../telemetry/logger.ts'
+import { openDatabase } from './database.ts'
 import { startEmbeddedPostgres } from './embedded-postgres.ts'
 import { createPostgresStore } from './postgres-store.ts'
 import { nodeLedger, type Settlement, type Store } from './store.ts'
@@ -46,6 +47,42 @@ describe('settling', { timeout: 60_000 + KILLS * 20_000 }, () => {
     assert.equal(audit.transfers, run.acknowledged.size + 1)
     const [attempt = ''] = run.acknowledged.keys()
     assert.equal((await store.receipts(tenant, attempt.replace('att_', 'rcpt_'))).length, 1)
+  })
+})
+
+describe('a transaction', { timeout: 120_000 }, () => {
+  it('whose server dies in the middle of it rejects, and takes nobody with it', async (t) => {
+    const postgres = await ownServer(t)
+    const database = openDatabase({ url: postgres.url, logger: silentLogger, connections: 4 })
+    t.after(() => database.close())
+    const run = { going: true, done: 0, faults: 0 }
+    t.after(() => (run.going = false))
+    const lane = async (): Promise<void> => {
+      while (run.going) {
+        try {
+          await database.transaction(async (sql) => {
+            for (let i = 0; i < 60; i++) await sql`select ${i}::int`
+          })
+          run.done += 1
+        } catch (error) {
+          assert.ok(error instanceof Fault && error.retryable, String(error))
+          run.faults += 1
+          await sleep(20)
+        }
+      }
+    }
+    const lanes = [lane(), lane(), lane()]
+    for (let round = 0; round < 3; round++) {
+      const before = run.done
+      await until(() => run.done > before + 5)
+      const pid = postgres.pid()
+      assert.ok(pid !== null)
+      killAll(pid)
+      await until(() => postgres.pid() !== null && postgres.pid() !== pid)
+    }
+    run.going = false
+    await Promise.all(lanes)
+    assert.ok(run.faults > 0, 'the kills were felt')
   })
 })
 
@@ -112,15 +149,20 @@ async function until(condition: () => boolean): Promise<void> {
 }
 
 /** A server of its own: the shared one must not die. */
-async function setup(t: TestContext) {
+async function ownServer(t: TestContext) {
   const home = mkdtempSync(join(tmpdir(), 'baseload-crash-'))
   const folder = join(home, 'postgres')
   const postgres = await startEmbeddedPostgres({ folder, logger: silentLogger })
-  const store = await createPostgresStore({ url: postgres.url, logger: silentLogger })
   t.after(async () => {
-    await store.close()
     await postgres.stop()
     rmSync(home, { recursive: true, force: true })
   })
+  return postgres
+}
+
+async function setup(t: TestContext) {
+  const postgres = await ownServer(t)
+  const store = await createPostgresStore({ url: postgres.url, logger: silentLogger })
+  t.after(() => store.close())
   return { postgres, store, tenant: await testTenant(store, 10n ** 15n) }
 }

@@ -70,13 +70,32 @@ export function openDatabase(options: {
       attempt(async (pool) => {
         let result: { value: Awaited<ReturnType<typeof work>> } | null = null
         await pool.begin(async (transaction) => {
-          result = { value: await work(transaction) }
+          result = { value: await unlessGone(work(transaction)) }
         })
         return resultOf(result)
       }, deadlineMs),
     close: () => sql.end({ timeout: CLOSE_TIMEOUT_S }),
   }
 }
+
+/**
+ * A connection that is gone rejects the whole transaction by itself. Telling postgres.js of it here, too, would have it
+ * write a ROLLBACK to a socket that is no more, outside of any promise: https://github.com/porsager/postgres/issues/1208
+ */
+async function unlessGone<T>(work: Promise<T>): Promise<T> {
+  try {
+    return await work
+  } catch (error) {
+    if (isGone(error)) return await new Promise<never>(() => {})
+    throw error
+  }
+}
+
+const isGone = (error: unknown): boolean =>
+  error instanceof Error &&
+  !(error instanceof postgres.PostgresError) &&
+  'code' in error &&
+  /^(CONNECTION_|ECONN|EPIPE)/.test(String(error.code))
 
 /** postgres.js types what `begin` returns as an unwrapped array, which no generic result fits. */
 function resultOf<T>(result: { value: T } | null): T {
