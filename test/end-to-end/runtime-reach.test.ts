@@ -242,7 +242,7 @@ for (const name of ['docker', 'podman'] satisfies EngineName[])
         })),
       }
       await writeFile(join(cdi, 'test.json'), JSON.stringify(spec))
-      const script = `echo "[$GPU_0] [$GPU_1]"; cat /driver; head -c 3 /dev/gpu1 | od -An -tx1; ls /dev/gpu0; ${REST}`
+      const script = `echo "[$GPU_0] [$GPU_1]"; cat /driver; head -c 3 /dev/gpu1 | od -An -tx1; ls /dev/gpu0 2>&1; ${REST}`
       const web = { script, gpus: 1 }
       const gpus = { web: [['baseload.test/gpu=1']] }
       await start(leaseOf('gpu', { web }, { gpus }))

@@ -1,4 +1,5 @@
 /** Makes leases run as their specs say, finds them again after a restart, and ends them without a trace. */
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { Container, ContainerInfo } from 'dockerode'
 import { Fault } from '../../core/base/refusal.ts'
 import { readCdiSpecs, resolveCdi } from './cdi.ts'
@@ -197,9 +198,20 @@ export class LeaseRunner {
   }
 }
 
+/** Docker may find files of a container that just ended busy, and succeeds a moment later. */
+const REMOVE_TRIES = 10
+const REMOVE_AGAIN_MS = 200
+
 async function removeContainer(container: Container, graceS: number): Promise<void> {
   await askLeniently('stop a container', container.stop({ t: graceS }))
-  await askLeniently('remove a container', container.remove({ force: true, v: true }))
+  for (let tries = 1; ; tries += 1) {
+    try {
+      return await askLeniently('remove a container', container.remove({ force: true, v: true }))
+    } catch (thrown) {
+      if (tries === REMOVE_TRIES) throw thrown
+      await sleep(REMOVE_AGAIN_MS)
+    }
+  }
 }
 
 const isAt = ({ service, replica }: Target, { Labels }: ContainerInfo): boolean => {
