@@ -93,12 +93,12 @@ export class LeaseMarket {
   }
 
   screen(wish: Wish): GroupScreening {
-    const ask = askOf(wish)
+    const { reasons, relaxations } = this.#market.screen(wish.group)
     return {
       group: wish.group.name,
-      bids: this.#market.bids(ask).map((bid) => this.#view(bid, bid.node)),
-      reasons: [],
-      relaxations: [],
+      bids: this.#market.bids(askOf(wish)).map((bid) => this.#view(bid, bid.node)),
+      reasons: reasons.map(({ text }) => text),
+      relaxations: relaxations.map(({ text }) => text),
       maxRate: maxRateOf(wish.group),
     }
   }
