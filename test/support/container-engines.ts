@@ -102,13 +102,16 @@ export async function startEngine(name: EngineName): Promise<PrivateEngine> {
       await daemon.start(socket)
     },
     stop: async () => {
-      await removeAll(openSocket(socket))
-      await daemon.stop()
-      await killUnder(folder)
-      await unmountUnder(folder)
-      await rm(folder, { recursive: true, force: true })
-      // Engines share their chains in the firewall: the last one to go takes them away.
-      if (!(await othersRun())) await restoreNetwork(before)
+      try {
+        await removeAll(openSocket(socket))
+      } finally {
+        await daemon.stop()
+        await killUnder(folder)
+        await unmountUnder(folder)
+        await rm(folder, { recursive: true, force: true })
+        // Engines share their chains in the firewall: the last one to go takes them away.
+        if (!(await othersRun())) await restoreNetwork(before)
+      }
     },
   }
 }
@@ -198,6 +201,7 @@ class Daemon {
     await rm(socket, { force: true })
     const child = spawn(program, args, { env, stdio: ['ignore', 'pipe', 'pipe'] })
     this.#child = child
+    process.once('exit', () => child.kill())
     for (const stream of [child.stdout, child.stderr])
       stream?.setEncoding('utf8').on('data', (text: string) => {
         this.#said = (this.#said + text).slice(-MAX_SAID_CHARACTERS)
