@@ -10,7 +10,7 @@ import { existsSync, mkdtempSync, readFileSync } from 'node:fs'
 import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { get } from 'node:http'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import type Docker from 'dockerode'
@@ -199,7 +199,9 @@ class Daemon {
   async start(socket: string): Promise<void> {
     const { program, args, env } = this.#command
     await rm(socket, { force: true })
-    const child = spawn(program, args, { env, stdio: ['ignore', 'pipe', 'pipe'] })
+    // Podman's monitors leave a file 'oom' where they were started.
+    const cwd = dirname(socket)
+    const child = spawn(program, args, { env, cwd, stdio: ['ignore', 'pipe', 'pipe'] })
     this.#child = child
     process.once('exit', () => child.kill())
     for (const stream of [child.stdout, child.stderr])
