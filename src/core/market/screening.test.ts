@@ -19,8 +19,8 @@ describe('screening', () => {
       someFacts('h'),
       someFacts('i', { capacity: { memoryBytes: 4 * GIB, gpus: [someGpus('h100', 80, 8)] } }),
     )
-    const gpu = { units: 1, anyOf: [anyGpu({ ramBytes: 80 * GIB })] }
-    const found = market.screen(aGroup({ gpu, attributes: { region: 'eu-*' } }))
+    const wanted = gpu({ ramBytes: 80 * GIB })
+    const found = market.screen(aGroup({ gpu: wanted, attributes: { region: 'eu-*' } }))
     assert.deepEqual([found.nodes, found.canRun], [9, 2])
     assert.deepEqual(
       found.reasons.map(({ text }) => text),
@@ -64,13 +64,6 @@ describe('screening', () => {
       someFacts('a', { capacity: { gpus: [someGpus('a100', 40, 1)] }, audits: { alice: {} } }),
     )
     const says = (traits: Parameters<typeof aGroup>[0]) => reasons(market, aGroup(traits))[0]
-    const disk = (bytes: number, persistent: boolean) => [
-      { name: 'data', bytes, persistent, class: persistent ? 'beta3' : 'default' } as const,
-    ]
-    const gpu = (more: Parameters<typeof anyGpu>[0], units = 1) => ({
-      units,
-      anyOf: [anyGpu(more)],
-    })
     const texts = [
       says({ arch: 'arm64' }),
       says({ minNoticeS: 7200 }),
@@ -118,11 +111,11 @@ describe('screening', () => {
       { units: 1, anyOf: [anyGpu()] },
       { units: 2, anyOf: [anyGpu({ model: 'l4' })] },
     ]
-    for (const gpu of gpus)
+    for (const wanted of gpus)
       for (const cpuMilli of [1000, 6000, 20_000])
         for (const ceiling of ['0.1', '0.7', '9'])
           for (const attributes of [{}, { region: 'eu-*' }]) {
-            const group = aGroup({ gpu, cpuMilli, ceiling, attributes })
+            const group = aGroup({ gpu: wanted, cpuMilli, ceiling, attributes })
             assert.equal(market.screen(group).canRun, market.bids(anAsk(group)).length)
           }
   })
@@ -134,8 +127,8 @@ describe('screening', () => {
         sheet: aSheet({ gpu: { l4: '0.3', a100: '1' } }),
       }),
     )
-    const gpu = { units: 1, anyOf: [anyGpu()] }
-    const group = { ...aGroup(), units: [aUnit({ gpu }, 1), aUnit({ gpu }, 2)] }
+    const any = gpu({})
+    const group = { ...aGroup(), units: [aUnit({ gpu: any }, 1), aUnit({ gpu: any }, 2)] }
     const [bid] = market.bids(anAsk(group))
     assert.deepEqual(bid?.way.gpus.map((one) => one?.model).toSorted(), ['a100', 'l4'])
     assert.equal(market.screen(group).canRun, 1)
@@ -157,3 +150,9 @@ function aMarket(...nodes: readonly NodeFacts[]): Market {
   for (const facts of nodes) market.setNode(facts)
   return market
 }
+
+const disk = (bytes: number, persistent: boolean) => [
+  { name: 'data', bytes, persistent, class: persistent ? 'beta3' : 'default' } as const,
+]
+
+const gpu = (more: Parameters<typeof anyGpu>[0], units = 1) => ({ units, anyOf: [anyGpu(more)] })

@@ -14,7 +14,6 @@ export const MAX_CACHED_IMAGES = 256
 
 /** From the container runtime's own kernel sharing to a virtual machine each: weakest first. */
 export const ISOLATION_LEVELS = ['container', 'gvisor', 'vm'] as const
-export type IsolationLevel = (typeof ISOLATION_LEVELS)[number]
 
 const word = z.string().max(100)
 /** GPU vendors and models as the SDL writes them: `nvidia`, `rtx4090`. */

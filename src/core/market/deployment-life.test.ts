@@ -1,0 +1,86 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import {
+  DATA_KEPT_MS,
+  decidePurse,
+  deploymentStatus,
+  evolvePurse,
+  GRACE_MS,
+  NEW_PURSE,
+  type Purse,
+} from './deployment-life.ts'
+import { NEW_LEASE, type LeaseLife } from './lease-life.ts'
+import { judgeSilence, LOST_AFTER_DOUBT_MS, LOST_AFTER_MS } from './silence.ts'
+
+describe('a deployment', () => {
+  it('is as open as its leases', () => {
+    const closed: LeaseLife = { status: 'closed', epoch: 1, reason: '' }
+    assert.equal(deploymentStatus([NEW_LEASE, closed]), 'open')
+    assert.equal(deploymentStatus([leaving('tenant'), closed]), 'draining')
+    assert.equal(deploymentStatus([leaving('provider')]), 'open')
+    assert.equal(deploymentStatus([closed, closed]), 'closed')
+  })
+
+  it('warns at four fifths, gives a grace when all is spent, then ends and keeps the data', () => {
+    const purse = aPurse()
+    assert.deepEqual(
+      [purse.sees(21n, 0), purse.sees(20n, 1), purse.sees(19n, 2), purse.sees(0n, 3)],
+      [null, 'money.low', null, 'money.out'],
+    )
+    assert.equal(purse.sees(-1n, 3 + GRACE_MS - 1), null)
+    assert.equal(purse.sees(-1n, 3 + GRACE_MS), 'money.over')
+    assert.equal(purse.sees(100n, 4 + GRACE_MS), null, 'over is over')
+    const over = decidePurse({ status: 'empty', since: 0 }, funds(0n), GRACE_MS)
+    assert.ok(over?.type === 'money.over' && over.dataKeptUntil === GRACE_MS + DATA_KEPT_MS)
+  })
+
+  it('goes on when money comes in time', () => {
+    const purse = aPurse()
+    assert.equal(purse.sees(0n, 0), 'money.out')
+    assert.equal(purse.sees(10n, 1), 'money.low')
+    assert.equal(purse.sees(90n, 2), 'money.restored')
+    assert.equal(purse.sees(90n, GRACE_MS + 2), null)
+  })
+})
+
+describe('silence', () => {
+  it('loses a node that is silent for long, not one that was late', () => {
+    const heard = new Map([...quiet(9, 10_000), ['late', 10_000 - LOST_AFTER_MS + 1], ['gone', 0]])
+    assert.deepEqual(judgeSilence(heard, 10_000), { lost: ['gone'], suspectOurselves: false })
+  })
+
+  it('suspects ourselves when more than three in ten fall silent at once, and waits', () => {
+    const heard = new Map([...quiet(6, 20_000), ['x', 0], ['y', 1], ['z', 2]])
+    assert.deepEqual(judgeSilence(heard, 20_000), { lost: [], suspectOurselves: true })
+    const still = new Map([...quiet(6, LOST_AFTER_DOUBT_MS), ['x', 0], ['y', 0], ['z', 0]])
+    assert.deepEqual(judgeSilence(still, LOST_AFTER_DOUBT_MS).lost, ['x', 'y', 'z'])
+    const few = new Map([...quiet(7, 20_000), ['x', 0], ['y', 1]])
+    assert.deepEqual(judgeSilence(few, 20_000).lost, ['x', 'y'])
+  })
+})
+
+const leaving = (by: 'tenant' | 'provider'): LeaseLife => ({
+  status: 'draining',
+  epoch: 1,
+  owner: { node: 'a', epoch: 1, rate: 1n, noticeMs: 0 },
+  billing: null,
+  by,
+  until: 9,
+  reason: '',
+})
+
+const quiet = (count: number, at: number): [string, number][] =>
+  Array.from({ length: count }, (_, i) => [`n${i}`, at])
+
+const funds = (leftNanoUsd: bigint) => ({ setAsideNanoUsd: 100n, leftNanoUsd })
+
+function aPurse() {
+  let purse: Purse = NEW_PURSE
+  return {
+    sees(left: bigint, now: number): string | null {
+      const event = decidePurse(purse, funds(left), now)
+      if (event) purse = evolvePurse(event)
+      return event?.type ?? null
+    },
+  }
+}
