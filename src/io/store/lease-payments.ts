@@ -30,7 +30,9 @@ export async function payLeases(
       select account from tenant_balances
       where account in (select account from leases where id = any(${ids}::text[])) order by account for update`
     const paid: LeasePaid[] = []
-    for (const payment of payments) paid.push(await pay(sql, payment))
+    // In the order in which settlements lock nodes, too.
+    const byNode = [...payments.entries()].toSorted(([, a], [, b]) => (a.node < b.node ? -1 : 1))
+    for (const [index, payment] of byNode) paid[index] = await pay(sql, payment)
     return paid
   })
 }
