@@ -2,16 +2,7 @@
  * Free capacity of many nodes, by pool: nodes that are alike in everything but what is free. Within a pool,
  * nodes with equal room are twins: they are judged once, and which of them is taken makes no difference.
  */
-import {
-  fits,
-  give,
-  idleGpuMilli,
-  roomKey,
-  take,
-  type Need,
-  type Room,
-  type Taken,
-} from './room.ts'
+import { fits, give, roomKey, take, type Need, type Room, type Taken } from './room.ts'
 import type { WorkloadMix } from './workload-mix.ts'
 
 /** How well a need would go to a node; null when it does not fit. */
@@ -153,10 +144,11 @@ export class CapacityBook {
   }
 
   #countGpus(room: Room, sign: 1 | -1): void {
-    for (const pool of room.gpus) {
-      const free = idleGpuMilli({ ...room, gpus: [pool] })
-      while (this.freeGpuMilli.length <= pool.kind) this.freeGpuMilli.push(0)
-      this.freeGpuMilli[pool.kind] = (this.freeGpuMilli[pool.kind] ?? 0) + sign * free
+    for (const { kind, freeMilli } of room.gpus) {
+      while (this.freeGpuMilli.length <= kind) this.freeGpuMilli.push(0)
+      let free = this.freeGpuMilli[kind] ?? 0
+      for (const milli of freeMilli) free += sign * milli
+      this.freeGpuMilli[kind] = free
     }
   }
 }

@@ -235,8 +235,8 @@ export class Market {
   #bestPlace(ask: Ask, bid: StandingBid): Placing | null {
     const openings = this.#openings(ask.group, bid)
     const mix = this.#history.mix()
-    const kinds = new Set(openings.flatMap(({ need }) => need.gpus.map(({ kind }) => kind)))
-    const pressure = kinds.size > 1 ? pressures(mix, this.#book.freeGpuMilli) : null
+    // Within one pool all GPUs that would be taken are of one kind.
+    const pressure = openings.length > 1 ? pressures(mix, this.#book.freeGpuMilli) : null
     const place = choosePlace(openings, mix, pressure)
     if (!place) return null
     for (const node of place.twins.nodes)

@@ -66,8 +66,8 @@ function cursorOf({ table }: Search, wanted: Wanted, way: number): Cursor {
   const [gpu] = need.gpus
   const { buckets, lowest } = table.buckets(gpu?.kind ?? NO_GPU)
   const units = gpu?.units ?? coresIn(need)
-  const rest = gpu ? need : besideCores(need, units)
-  const leastRest = restRate(lowest, 0, { ...wanted, need: rest })
+  const rest = gpu ? wanted : { ...wanted, need: besideCores(need, units) }
+  const leastRest = restRate(lowest, 0, rest)
   const isPlain = need.gpus.length < 2
   const cursor = { way, wanted, isPlain, buckets, units, leastRest, next: 0, leastRate: 0 }
   lookAhead(cursor)

@@ -13,6 +13,7 @@ import {
   poolOf,
   take,
   WHOLE_GPU_MILLI,
+  type GpuNeed,
   type Need,
   type Taken,
 } from './room.ts'
@@ -32,10 +33,12 @@ const BIG_HOST = { cpuMilli: 128_000, gpuMilli: 8 * WHOLE_GPU_MILLI }
  * `pressure`: by GPU kind, from `pressures`; null leaves scarcity out.
  */
 export function choosePlace(
-  openings: Iterable<Opening>,
+  openings: readonly Opening[],
   mix: WorkloadMix,
   pressure: readonly number[] | null,
 ): Place | null {
+  const only = onlyPlace(openings)
+  if (only) return only
   let best: Place | null = null
   let bestScore = -Infinity
   for (const { pool, need } of openings) {
@@ -52,6 +55,18 @@ export function choosePlace(
   }
   return best
 }
+
+/** Where there is nothing to choose, nothing has to be judged. */
+function onlyPlace(openings: readonly Opening[]): Place | null {
+  const [opening, another] = openings
+  if (!opening || another || opening.pool.twins.size !== 1) return null
+  const { pool, need } = opening
+  const [twins] = pool.twins.values()
+  if (!twins || !fits(twins.room, need) || !need.gpus.every(isWhole)) return null
+  return { twins, need, fit: { gpus: firstGpus(twins.room, need), score: 0, leftover: 0 } }
+}
+
+const isWhole = ({ milli }: GpuNeed): boolean => milli === WHOLE_GPU_MILLI
 
 function goesBefore(fit: Fit, twins: Twins, best: Place): boolean {
   if (fit.leftover !== best.fit.leftover) return fit.leftover < best.fit.leftover

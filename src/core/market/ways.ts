@@ -17,34 +17,36 @@ const MAX_WAYS = 256
 
 /** None when no GPU on the market will do for some unit. */
 export function waysOf(group: Group, kinds: GpuKinds): Way[] {
-  const amounts = amountsOf(group)
+  const { cpuMilli, memoryBytes, supplies } = amountsOf(group)
   const suiting = group.units.map(({ resources }) =>
-    resources.gpu ? kinds.suiting(resources) : [null],
+    resources.gpu ? kinds.suiting(resources) : null,
   )
   return choicesOf(suiting).map((choice) => ({
     gpus: choice.map((kind) => (kind === null ? null : kinds.gpu(kind))),
-    need: { ...amounts, gpus: gpuNeeds(group, choice) },
+    need: { cpuMilli, memoryBytes, supplies, gpus: gpuNeeds(group, choice) },
   }))
 }
 
 /** A GPU kind for each unit; null where it wants none. */
 type Choice = readonly (number | null)[]
 
-function choicesOf(suiting: readonly Choice[]): Choice[] {
-  const wanting = suiting.filter((kinds) => kinds[0] !== null)
-  const [first] = wanting
+function choicesOf(suiting: readonly (readonly number[] | null)[]): Choice[] {
+  const wanting = suiting.filter((kinds) => kinds !== null)
+  const [first, another] = wanting
   if (!first) return [suiting.map(() => null)]
   const uniform = first
-    .filter((kind) => wanting.every((kinds) => kinds.includes(kind)))
-    .map((kind) => suiting.map((kinds) => (kinds[0] === null ? null : kind)))
-  if (wanting.length === 1) return uniform
+    .filter((kind) => wanting.every((kinds) => kinds === first || kinds.includes(kind)))
+    .map((kind) => suiting.map((kinds) => kinds && kind))
+  return another ? [...uniform, ...mixtures(suiting)] : uniform
+}
+
+function mixtures(suiting: readonly (readonly number[] | null)[]): Choice[] {
   let mixed: Choice[] = [[]]
   for (const kinds of suiting) {
-    mixed = mixed.flatMap((before) => kinds.map((kind) => [...before, kind]))
+    mixed = mixed.flatMap((before) => (kinds ?? [null]).map((kind) => [...before, kind]))
     mixed.length = Math.min(mixed.length, MAX_WAYS)
   }
-  const isMixed = (choice: Choice) => new Set(choice.filter((kind) => kind !== null)).size > 1
-  return [...uniform, ...mixed.filter(isMixed)]
+  return mixed.filter((choice) => new Set(choice.filter((kind) => kind !== null)).size > 1)
 }
 
 function gpuNeeds(group: Group, choice: Choice): GpuNeed[] {
