@@ -6,7 +6,7 @@ import type { UnitPrice } from '../../../core/protocol/bid.ts'
 import type { Group } from '../../../core/protocol/group.ts'
 import type { AttoUsdPerSecond } from '../../../core/base/rate.ts'
 import { gpuName } from '../../../core/protocol/capacity.ts'
-import type { Ask, StandingBid } from '../../../core/market/auction.ts'
+import { BIDS_TO_FALL_BACK_ON, type Ask, type StandingBid } from '../../../core/market/auction.ts'
 import { Market, type Placing } from '../../../core/market/market.ts'
 import { survival } from '../../../core/market/survival.ts'
 import type { Audits } from '../../../core/market/attributes.ts'
@@ -79,7 +79,7 @@ export class LeaseMarket {
   /** The first to be asked; null when nobody can. */
   best(wish: Wish): Candidate | null {
     const ask = askOf(wish)
-    for (const bid of this.#market.bids(ask)) {
+    for (const bid of this.#market.bids(ask, BIDS_TO_FALL_BACK_ON)) {
       const placing = this.#market.place(ask, bid)
       if (placing) return this.#candidate(wish.group, bid, placing)
     }
@@ -88,8 +88,10 @@ export class LeaseMarket {
 
   /** At this very node: for an amended bid. Null when it has no room or sells no such thing. */
   at(node: string, wish: Wish): Candidate | null {
-    const others = new Set([...this.#links.keys()].filter((one) => one !== node))
-    return this.best({ ...wish, rule: 'manual', avoid: others })
+    const ask = { ...askOf(wish), rule: 'manual' as const }
+    const bid = this.#market.bidAt(ask, node)
+    const placing = bid && this.#market.place(ask, bid)
+    return bid && placing ? this.#candidate(wish.group, bid, placing) : null
   }
 
   screen(wish: Wish): GroupScreening {
