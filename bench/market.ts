@@ -29,7 +29,9 @@ process.exitCode = bench() ? 0 : 1
 function bench(): boolean {
   const small = median(seeds.map((seed) => measure(5600, orders, seed)))
   const large = measure(100_000, orders, 1)
-  console.log('Leases decided on one core, node constraints and GPU kinds mixed\n')
+  console.log(
+    'Leases decided on one core (CPU time, garbage collection included), constraints and GPU kinds mixed\n',
+  )
   console.log(line('', ['GPUs', 'leases/s', 'p50 ms', 'p99 ms', 'most ms', 'bids', 'no bid']))
   for (const one of [small, large]) console.log(line(`${one.nodes} nodes`, cells(one)))
   console.log('')

@@ -40,7 +40,13 @@ describe('a tenant with an SDL file', { skip, ...LIMIT }, () => {
       const { out, err } = await cli.run(['deploy', cli.sdl(sdlOf()), '--name', 'shop'])
       url = out.trim()
       const saidMs = performance.now() - from
-      assert.equal(await pageAt(url), PAGE)
+      // `running` says that the containers run; a server in them may need a moment more to listen.
+      let page = await pageAt(url)
+      for (let tries = 0; page === null && tries < 50; tries++) {
+        await sleep(100)
+        page = await pageAt(url)
+      }
+      assert.equal(page, PAGE)
       t.diagnostic(
         `from nothing to a page: ${ms(performance.now() - from)}; the CLI ended after ${ms(saidMs)}\n${err}`,
       )
