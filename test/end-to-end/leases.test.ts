@@ -1,5 +1,6 @@
 /** From a file to a page, and all that a tenant does with it until it is closed: by the built CLI, on a real Docker. */
 import assert from 'node:assert/strict'
+import { setTimeout as pause } from 'node:timers/promises'
 import { execFile, spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -40,13 +41,7 @@ describe('a tenant with an SDL file', { skip, ...LIMIT }, () => {
       const { out, err } = await cli.run(['deploy', cli.sdl(sdlOf()), '--name', 'shop'])
       url = out.trim()
       const saidMs = performance.now() - from
-      // `running` says that the containers run; a server in them may need a moment more to listen.
-      let page = await pageAt(url)
-      for (let tries = 0; page === null && tries < 50; tries++) {
-        await sleep(100)
-        page = await pageAt(url)
-      }
-      assert.equal(page, PAGE)
+      assert.equal(await pageSoon(url), PAGE)
       t.diagnostic(
         `from nothing to a page: ${ms(performance.now() - from)}; the CLI ended after ${ms(saidMs)}\n${err}`,
       )
@@ -137,7 +132,7 @@ describe('a tenant with an SDL file', { skip, ...LIMIT }, () => {
           BigInt(rate.atto_usd_per_second) > BigInt(first.rate.atto_usd_per_second),
           'more costs more',
         )
-        assert.equal(await pageAt(url), PAGE)
+        assert.equal(await pageSoon(url), PAGE)
       },
     )
 
@@ -158,7 +153,7 @@ describe('a tenant with an SDL file', { skip, ...LIMIT }, () => {
     const { out } = await cli.run(['deploy', cli.sdl(PAIR_SDL), '--name', 'pair'])
     const [url, ...others] = out.trim().split('\n')
     assert.ok(url !== undefined && others.length === 0, out)
-    assert.equal(await pageAt(url), PAGE)
+    assert.equal(await pageSoon(url), PAGE)
     assert.equal(await pageAt(url.replace('//web.', '//db.')), null)
 
     const inside = async (service: string, command: string): Promise<string> => {
@@ -262,4 +257,14 @@ async function ended(child: ChildProcess, what: string, code: number | null, inp
   const [exit]: unknown[] = await once(child, 'close')
   if (code !== null) assert.equal(exit, code, `${what}\n${said.out}\n${said.err}`)
   return said
+}
+
+/** `running` says that the containers run; a server in them may need a moment more to listen. */
+async function pageSoon(url: string): Promise<string | null> {
+  for (let tries = 0; tries < 50; tries++) {
+    const page = await pageAt(url)
+    if (page !== null) return page
+    await pause(100)
+  }
+  return null
 }
