@@ -13,7 +13,7 @@ describe('what an engine says of itself', () => {
     assert.equal(found.facts.engine, 'docker')
     assert.equal(found.facts.isolation, 'runsc')
     assert.equal(found.facts.cgroupVersion, 2)
-    assert.deepEqual(Object.values(found.facts.quirks), [...Array(9).fill(false), 'json-file'])
+    assert.deepEqual(Object.values(found.facts.quirks), [...Array(8).fill(false), 'json-file'])
   })
 
   it('is understood as old Docker, which has no CDI', () => {
@@ -26,7 +26,7 @@ describe('what an engine says of itself', () => {
     const found = judge({ version: '4.3.1', components: ['Podman Engine'] })
     assert.ok(found.usable)
     assert.equal(found.facts.engine, 'podman')
-    assert.deepEqual(Object.values(found.facts.quirks), [...Array(9).fill(true), 'k8s-file'])
+    assert.deepEqual(Object.values(found.facts.quirks), [...Array(8).fill(true), 'k8s-file'])
   })
 
   it('tells a root that is mapped to nobody', () => {

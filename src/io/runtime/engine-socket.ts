@@ -1,12 +1,26 @@
 /** The engine's REST socket: dockerode, with failures that say what was attempted. */
+import { Agent } from 'node:http'
 import Docker from 'dockerode'
 import { z } from 'zod'
 import { Fault, reasonOf } from '../../core/base/refusal.ts'
 
+/**
+ * A connection for each request. Docker that shuts down refuses new connections, but serves old ones until its
+ * containers have ended: a container started by such a late request can never be removed, since the next daemon does
+ * not see all of its mounts.
+ */
+const agent = new Agent({ keepAlive: false })
+
 /** `socketPath` is a path; a leading `unix://` is taken off. */
 export function openSocket(socketPath: string, timeoutMs?: number): Docker {
   const path = socketPath.replace(/^unix:\/\//, '')
-  return new Docker({ socketPath: path, ...(timeoutMs !== undefined && { timeout: timeoutMs }) })
+  // A variable, since dockerode's types do not know `agent`, which its modem takes.
+  const options = {
+    socketPath: path,
+    agent,
+    ...(timeoutMs !== undefined && { timeout: timeoutMs }),
+  }
+  return new Docker(options)
 }
 
 const answered = z.object({

@@ -2,18 +2,17 @@ import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { exitCause, RestartPause } from './exit.ts'
 
-const exit = { exitCode: 137, oomKilled: false, asked: false, oomUnreported: false }
+const exit = { exitCode: 137, oomKilled: false, asked: false }
 
 describe('an exit', () => {
   it('is for memory when the engine says so', () => {
-    assert.equal(exitCause({ ...exit, oomKilled: true }), 'oom')
-    assert.equal(exitCause(exit), 'exit')
+    assert.equal(exitCause({ ...exit, exitCode: 1, oomKilled: true }), 'oom')
+    assert.equal(exitCause({ ...exit, exitCode: 1 }), 'exit')
   })
 
-  it('is for memory when the engine never says so and nobody asked for a 137', () => {
-    assert.equal(exitCause({ ...exit, oomUnreported: true }), 'oom')
-    assert.equal(exitCause({ ...exit, oomUnreported: true, asked: true }), 'exit')
-    assert.equal(exitCause({ ...exit, oomUnreported: true, exitCode: 1 }), 'exit')
+  it('is for memory when the kernel killed it, whatever the engine says', () => {
+    assert.equal(exitCause(exit), 'oom')
+    assert.equal(exitCause({ ...exit, asked: true }), 'exit')
   })
 
   it('is a good end although a child was killed for memory before', () => {

@@ -1,5 +1,4 @@
 /** Makes leases run as their specs say, finds them again after a restart, and ends them without a trace. */
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { Container, ContainerInfo } from 'dockerode'
 import { Fault } from '../../core/base/refusal.ts'
 import { readCdiSpecs, resolveCdi } from './cdi.ts'
@@ -198,20 +197,9 @@ export class LeaseRunner {
   }
 }
 
-/** Docker may find files of a container that just ended busy, and succeeds a moment later. */
-const REMOVE_TRIES = 10
-const REMOVE_AGAIN_MS = 200
-
 async function removeContainer(container: Container, graceS: number): Promise<void> {
   await askLeniently('stop a container', container.stop({ t: graceS }))
-  for (let tries = 1; ; tries += 1) {
-    try {
-      return await askLeniently('remove a container', container.remove({ force: true, v: true }))
-    } catch (thrown) {
-      if (tries === REMOVE_TRIES) throw thrown
-      await sleep(REMOVE_AGAIN_MS)
-    }
-  }
+  await askLeniently('remove a container', container.remove({ force: true, v: true }))
 }
 
 const isAt = ({ service, replica }: Target, { Labels }: ContainerInfo): boolean => {

@@ -1,8 +1,6 @@
 /** In what Docker and Podman differ behind the same API. Each flag says what was seen, and where it is answered. */
 
 export type Quirks = {
-  /** Podman 4 leaves `OOMKilled` false: a 137 that nobody asked for is one. See `exit-cause.ts`. */
-  readonly oomUnreported: boolean
   /** Podman runs health checks by systemd timers; without systemd they never run unless asked. See `replica-watch.ts`. */
   readonly healthUndriven: boolean
   /** Podman answers a resize with 201, which dockerode takes for a failure. See `exec.ts`. */
@@ -26,7 +24,6 @@ export type Quirks = {
 export function quirksOf(engine: 'docker' | 'podman', version: string): Quirks {
   const podman = engine === 'podman'
   return {
-    oomUnreported: podman,
     healthUndriven: podman,
     resizeAnswers201: podman,
     needsOwnUlimits: podman,

@@ -143,7 +143,6 @@ export class ReplicaWatch {
       exitCode,
       oomKilled: State.OOMKilled,
       asked: this.#asked,
-      oomUnreported: this.#context.facts.quirks.oomUnreported,
     })
     const restartInMs =
       this.#stopped === null ? this.#pause.next(this.#policy, { exitCode, ranMs }) : null
