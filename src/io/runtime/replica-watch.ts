@@ -139,11 +139,7 @@ export class ReplicaWatch {
   async #afterExit({ State }: ContainerInspectInfo): Promise<boolean> {
     const exitCode = State.ExitCode
     const ranMs = Date.parse(State.FinishedAt) - Date.parse(State.StartedAt)
-    const cause = exitCause({
-      exitCode,
-      oomKilled: State.OOMKilled,
-      asked: this.#asked,
-    })
+    const cause = exitCause({ exitCode, oomKilled: State.OOMKilled, asked: this.#asked })
     const restartInMs =
       this.#stopped === null ? this.#pause.next(this.#policy, { exitCode, ranMs }) : null
     this.#healthy = null
@@ -161,7 +157,11 @@ export class ReplicaWatch {
   }
 
   async #startAgain(): Promise<void> {
-    await ask(`start ${this.#name}`, this.#container.start())
+    const start = this.#container.start().catch((thrown: unknown) => {
+      // 304: an earlier start has worked, and its answer was lost.
+      if (statusOf(thrown) !== 304) throw thrown
+    })
+    await ask(`start ${this.#name}`, start)
     this.#about = await this.#inspect()
     this.#context.tell({ type: 'container.started', ...this.at })
     this.#wake()
