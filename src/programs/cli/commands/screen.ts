@@ -31,11 +31,11 @@ export async function screenFile(file: string, flags: Flags, shell: Shell): Prom
   const answer = await clientOf(flags, shell).post('/v1/deployments/screen', { sdl })
   await print(flags, shell.terminal, answer, () => screeningPage(understand(screening, answer)))
   const { groups } = understand(screening, answer)
-  const nowhere = groups.filter(({ bids }) => bids.length === 0).map(({ group }) => group)
+  const nowhere = groups.filter(({ bids }) => bids.length === 0).map(({ group }) => `'${group}'`)
   if (nowhere.length > 0)
     throw new Failure(EXIT.refused, `nobody can run ${nowhere.join(', ')} now`, {
       code: 'no_bids',
-      next: 'change what excludes most nodes, or deploy anyway: the order stands until a node can',
+      next: 'change what excludes most nodes; where none leases, `baseload join` on a machine with Docker or Podman',
     })
 }
 

@@ -1,5 +1,5 @@
 /** An SDL file named on the command line: read, understood or refused, with everything there is to say about it. */
-import { readFileSync } from 'node:fs'
+import { readFileSync, statSync } from 'node:fs'
 import { text as readAll } from 'node:stream/consumers'
 import type { Command } from 'commander'
 import { reasonOf } from '../../../core/base/refusal.ts'
@@ -8,6 +8,7 @@ import { parseUsdPerAkt } from '../../../core/sdl/price.ts'
 import { remarkText, type Remark } from '../../../core/sdl/report.ts'
 import { readSdl, type Sdl, type SdlReading } from '../../../core/sdl/sdl.ts'
 import { EXIT, Failure } from '../shell/failure.ts'
+import { MAX_SDL_BYTES } from '../../../core/sdl/yaml-tree.ts'
 import type { Terminal } from '../shell/terminal.ts'
 import { textOf, type Flags } from './command.ts'
 
@@ -24,11 +25,34 @@ export const withAktPrice = (command: Command): Command =>
 export async function readInput(path: string): Promise<InputFile> {
   if (path === '-') return { path, text: await readAll(process.stdin) }
   try {
+    checkFile(path)
     return { path, text: readFileSync(path, 'utf8') }
   } catch (error) {
+    if (error instanceof Failure) throw error
     throw new Failure(EXIT.usage, `cannot read ${path}: ${reasonOf(error)}`, { cause: error })
   }
 }
+
+/** Before megabytes of something else are read and sent. */
+function checkFile(path: string): void {
+  const about = statSync(path, { throwIfNoEntry: false })
+  if (about === undefined)
+    throw new Failure(EXIT.usage, `cannot read ${path}: there is no such file`, {
+      next: HELP,
+    })
+  if (about.isDirectory())
+    throw new Failure(EXIT.usage, `cannot read ${path}: it is a folder`, {
+      next: HELP,
+    })
+  if (about.size > MAX_SDL_BYTES)
+    throw new Failure(
+      EXIT.usage,
+      `${path} has ${about.size} bytes; an SDL or compose file has at most ${MAX_SDL_BYTES}`,
+      { next: HELP },
+    )
+}
+
+const HELP = "name the YAML file that says what to run, like the repository's examples/hello.yaml"
 
 /** Throws Failure when `--akt-usd` is no price. */
 export function readingOf({ path, text }: InputFile, flags: Flags): SdlReading {

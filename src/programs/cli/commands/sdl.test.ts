@@ -3,6 +3,7 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import { setup as setupShell } from '../fake-shell.ts'
+import { MAX_SDL_BYTES } from '../../../core/sdl/yaml-tree.ts'
 import { EXIT } from '../shell/failure.ts'
 import { packageRoot } from '../shell/home.ts'
 
@@ -70,10 +71,17 @@ describe('baseload sdl', TIMEOUT, () => {
   })
 
   it('says which file cannot be read', TIMEOUT, async () => {
-    const { run, close } = setup()
-    const { code, err } = await run('sdl', 'check', 'nowhere.yaml')
-    assert.equal(code, EXIT.usage)
-    assert.match(err, /cannot read nowhere\.yaml: ENOENT/)
+    const { run, write, home, close } = setup()
+    const wrong: [string, RegExp][] = [
+      ['nowhere.yaml', /cannot read nowhere\.yaml: there is no such file\n.*examples\/hello\.yaml/],
+      [home, /it is a folder/],
+      [write('#'.repeat(MAX_SDL_BYTES + 1)), /has 1048577 bytes; .* at most 1048576/],
+    ]
+    for (const [file, said] of wrong) {
+      const { code, err } = await run('sdl', 'check', file)
+      assert.equal(code, EXIT.usage)
+      assert.match(err, said)
+    }
     close()
   })
 })

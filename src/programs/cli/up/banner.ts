@@ -28,7 +28,7 @@ export function banner(
   balance  $${formatUsd(balanceNanoUsd)} test credit
   leases   ${
     typeof engine === 'string'
-      ? `none here: ${engine}`
+      ? `none: ${engine}`
       : `on ${engine.name}; try: npx baseload deploy examples/hello.yaml${where}`
   }
 

@@ -209,7 +209,7 @@ export class ActiveLease extends LeaseFile {
     if (!this.#saidWaiting) {
       this.#saidWaiting = true
       const { reasons } = this.parts.market.screen(this.#wish(this.record.doc, NOBODY))
-      const why = reasons.length > 0 ? reasons.join('; ') : 'no node that leases is linked'
+      const why = reasons.join('; ') || 'each that could has refused'
       await this.tell('lease.waiting', `no node takes it now, and the order stands: ${why}`)
     }
     await new Promise<void>((resolve) => {

@@ -73,7 +73,7 @@ export function newDeployment(input: {
   const id = idFrom('dep', random(15))
   const none = screening.groups.find(({ bids }) => bids.length === 0)
   if (none) {
-    const why = none.reasons.length > 0 ? none.reasons.join('; ') : 'no node that leases is linked'
+    const why = none.reasons.join('; ')
     const help =
       none.relaxations.length > 0 ? ` What would help: ${none.relaxations.join('; ')}.` : ''
     return refuse('no_matching_node', `No node can run '${none.group}': ${why}.${help}`)

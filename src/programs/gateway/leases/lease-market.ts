@@ -99,7 +99,7 @@ export class LeaseMarket {
     return {
       group: wish.group.name,
       bids: this.#market.bids(askOf(wish)).map((bid) => this.#view(bid, bid.node)),
-      reasons: reasons.map(({ text }) => text),
+      reasons: this.#market.size > 0 ? reasons.map(({ text }) => text) : [NOBODY_LEASES],
       relaxations: relaxations.map(({ text }) => text),
       maxRate: maxRateOf(wish.group),
     }
@@ -145,6 +145,8 @@ export class LeaseMarket {
 
 /** Auditors come with the trust that they sign for. */
 const NO_AUDITS: Audits = {}
+
+const NOBODY_LEASES = 'no node that leases is linked'
 
 const askOf = ({ group, rule, images, avoid }: Wish): Ask => ({
   group,
