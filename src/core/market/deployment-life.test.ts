@@ -10,7 +10,7 @@ import {
   type Purse,
 } from './deployment-life.ts'
 import { NEW_LEASE, type LeaseLife } from './lease-life.ts'
-import { judgeSilence, LOST_AFTER_DOUBT_MS, LOST_AFTER_MS } from './silence.ts'
+import { DOUBT_MS, givenUp } from './silence.ts'
 
 describe('a deployment', () => {
   it('is as open as its leases', () => {
@@ -44,20 +44,25 @@ describe('a deployment', () => {
 })
 
 describe('silence', () => {
-  it('loses a node that is silent for long, not one that was late', () => {
-    const heard = new Map([...quiet(9, 10_000), ['late', 10_000 - LOST_AFTER_MS + 1], ['gone', 0]])
-    assert.deepEqual(judgeSilence(heard, 10_000), { lost: ['gone'], suspectOurselves: false })
+  it('gives a node up when its time is over, not before', () => {
+    const missing = new Map([
+      ['late', gone(0, 4_000)],
+      ['gone', gone(0, 3_000)],
+    ])
+    assert.deepEqual(givenUp(missing, 9, 3_999), ['gone'])
   })
 
-  it('suspects ourselves when more than three in ten fall silent at once, and waits', () => {
-    const heard = new Map([...quiet(6, 20_000), ['x', 0], ['y', 1], ['z', 2]])
-    assert.deepEqual(judgeSilence(heard, 20_000), { lost: [], suspectOurselves: true })
-    const still = new Map([...quiet(6, LOST_AFTER_DOUBT_MS), ['x', 0], ['y', 0], ['z', 0]])
-    assert.deepEqual(judgeSilence(still, LOST_AFTER_DOUBT_MS).lost, ['x', 'y', 'z'])
-    const few = new Map([...quiet(7, 20_000), ['x', 0], ['y', 1]])
-    assert.deepEqual(judgeSilence(few, 20_000).lost, ['x', 'y'])
+  it('suspects ourselves when more than three in ten vanish at once, and waits', () => {
+    const three = new Map(['x', 'y', 'z'].map((node) => [node, gone(0, 3_000)]))
+    assert.deepEqual(givenUp(three, 6, 20_000), [])
+    assert.deepEqual(givenUp(three, 6, DOUBT_MS), ['x', 'y', 'z'])
+    assert.deepEqual(givenUp(three, 7, 20_000), ['x', 'y', 'z'], 'three in ten may fail')
+    three.delete('z')
+    assert.deepEqual(givenUp(three, 0, 20_000), ['x', 'y'], 'of a few any may fail')
   })
 })
+
+const gone = (since: number, until: number) => ({ since, until })
 
 const leaving = (by: 'tenant' | 'provider'): LeaseLife => ({
   status: 'draining',
@@ -68,9 +73,6 @@ const leaving = (by: 'tenant' | 'provider'): LeaseLife => ({
   until: 9,
   reason: '',
 })
-
-const quiet = (count: number, at: number): [string, number][] =>
-  Array.from({ length: count }, (_, i) => [`n${i}`, at])
 
 const funds = (leftNanoUsd: bigint) => ({ setAsideNanoUsd: 100n, leftNanoUsd })
 

@@ -28,9 +28,11 @@ export const leaseDocSchema = z.object({
   replicas,
   /** Nodes that had it and failed, not to be asked again for a while. */
   avoid: z.array(z.object({ node: z.string(), until: z.number() })),
-  /** When money ran low, and when it was over: for the warning, the grace and the drain. */
-  lowSince: z.number().nullable(),
-  drySince: z.number().nullable(),
+  /** How its money stands: for the warning, the grace and the end. */
+  purse: z.discriminatedUnion('status', [
+    z.object({ status: z.enum(['good', 'low', 'over']) }),
+    z.object({ status: z.literal('empty'), since: z.number() }),
+  ]),
 })
 export type LeaseDoc = z.infer<typeof leaseDocSchema>
 

@@ -10,6 +10,7 @@ import { formatUsd } from '../../../core/base/money.ts'
 import { priceFor } from '../../../core/base/rate.ts'
 import { refuse, type Refusal } from '../../../core/base/refusal.ts'
 import type { Millis } from '../../../core/base/time.ts'
+import type { Purse } from '../../../core/market/deployment-life.ts'
 import { groupText, type AcceptedLease } from '../../../core/protocol/lease.ts'
 import type { LeaseReport, LeaseState } from '../../../core/protocol/lease-control.ts'
 import type { NodeLink } from '../../../io/link/node-link.ts'
@@ -151,9 +152,9 @@ export class ActiveLease extends LeaseFile {
   }
 
   /** Changes what the money's state is, and tells the tenant. */
-  money(change: Pick<LeaseDoc, 'lowSince' | 'drySince'>, type: string, message: string): void {
+  money(purse: Purse, type: string, message: string): void {
     void this.#turns.take(() =>
-      this.change({ doc: { ...this.record.doc, ...change } }, [this.told(type, message)]),
+      this.change({ doc: { ...this.record.doc, purse } }, [this.told(type, message)]),
     )
   }
 

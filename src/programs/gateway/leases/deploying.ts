@@ -2,6 +2,7 @@
 import { idFrom } from '../../../core/base/id.ts'
 import { refuse, type Refusal } from '../../../core/base/refusal.ts'
 import type { Millis } from '../../../core/base/time.ts'
+import { NEW_PURSE } from '../../../core/market/deployment-life.ts'
 import type { Group } from '../../../core/protocol/group.ts'
 import type { Manifest } from '../../../core/protocol/manifest.ts'
 import type { Remark } from '../../../core/sdl/report.ts'
@@ -104,8 +105,7 @@ export function newDeployment(input: {
         startedAt: null,
         replicas: [],
         avoid: [],
-        lowSince: null,
-        drySince: null,
+        purse: NEW_PURSE,
       },
     })),
   }

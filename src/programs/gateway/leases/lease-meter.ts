@@ -2,6 +2,12 @@
  * Bills leased time: every few seconds, until when each node was last heard, in one commit for all leases. Tells
  * tenants when their money runs low, and ends what cannot be paid after a grace.
  */
+import {
+  decidePurse,
+  evolvePurse,
+  type Funds,
+  type PurseEvent,
+} from '../../../core/market/deployment-life.ts'
 import { formatUsd } from '../../../core/base/money.ts'
 import { reasonOf } from '../../../core/base/refusal.ts'
 import { MINUTE, SECOND, type Millis } from '../../../core/base/time.ts'
@@ -12,11 +18,6 @@ import { holdTargetOf } from './lease-dues.ts'
 import type { LeaseParts } from './lease-parts.ts'
 
 const BILL_MS = 5 * SECOND
-/** Of what is set aside, a fifth is left, and nothing fills it up: 80 % are spent. */
-const LOW_SHARE = 5n
-/** A lease without money goes on so long, at the operator's cost: time to top up. */
-const GRACE_MS = 5 * MINUTE
-
 export type LeaseMeter = {
   /** Bills now; for tests and the gateway's end. */
   bill(): Promise<void>
@@ -66,24 +67,28 @@ function judge(
   { heldNanoUsd, uncollectedNanoUsd }: LeasePaid,
   at: Millis,
 ): void {
-  const { lowSince, drySince, rate } = lease.record.doc
-  const target = holdTargetOf(BigInt(rate))
-  const left = `$${formatUsd(heldNanoUsd)} is left of the $${formatUsd(target)} set aside`
-  if (heldNanoUsd * LOW_SHARE > target) {
-    if (lowSince !== null || drySince !== null)
-      lease.money({ lowSince: null, drySince: null }, 'money.restored', left)
-  } else if (uncollectedNanoUsd > 0n) {
-    if (drySince === null)
-      lease.money(
-        { lowSince: lowSince ?? at, drySince: at },
-        'money.out',
-        `the balance is used up; the lease ends in ${GRACE_MS / MINUTE} minutes unless credit is added`,
-      )
-    else if (at - drySince > GRACE_MS) void lease.close('the balance is used up', true)
-  } else if (lowSince === null)
-    lease.money(
-      { lowSince: at, drySince: null },
-      'money.low',
-      `${left}, and the balance has no more`,
-    )
+  const { purse, rate } = lease.record.doc
+  const setAsideNanoUsd = holdTargetOf(BigInt(rate))
+  if (setAsideNanoUsd === 0n) return
+  const leftNanoUsd = uncollectedNanoUsd > 0n ? -uncollectedNanoUsd : heldNanoUsd
+  const event = decidePurse(purse, { setAsideNanoUsd, leftNanoUsd }, at)
+  if (event === null) return
+  lease.money(evolvePurse(event), event.type, wordsOf(event, at))
+  if (event.type === 'money.over') void lease.close('the balance is used up', true)
 }
+
+function wordsOf(event: PurseEvent, at: Millis): string {
+  switch (event.type) {
+    case 'money.low':
+      return `${leftOf(event)}, and the balance has no more`
+    case 'money.restored':
+      return leftOf(event)
+    case 'money.out':
+      return `the balance is used up; the lease ends in ${(event.endsAt - at) / MINUTE} minutes unless credit is added`
+    case 'money.over':
+      return 'no credit came; its volumes are kept for a day'
+  }
+}
+
+const leftOf = ({ leftNanoUsd, setAsideNanoUsd }: Funds): string =>
+  `$${formatUsd(leftNanoUsd)} is left of the $${formatUsd(setAsideNanoUsd)} set aside`

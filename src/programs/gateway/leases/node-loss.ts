@@ -1,7 +1,7 @@
 /**
- * When a node is lost: its link broke and it did not come back within a moment. When many vanish at once it is more
- * likely that this gateway's own line is down: then nobody is given up for a while.
+ * Keeps the nodes whose links broke and that did not come back yet, and tells of those that are given up.
  */
+import { givenUp, type Missing } from '../../../core/market/silence.ts'
 import { SECOND, type Millis } from '../../../core/base/time.ts'
 import type { NodeLink } from '../../../io/link/node-link.ts'
 
@@ -9,12 +9,6 @@ import type { NodeLink } from '../../../io/link/node-link.ts'
 const BACK_MS = 3 * SECOND
 /** After a start of this gateway all of its nodes have to find it first. */
 const FIRST_LINK_MS = 30 * SECOND
-/** So many of all, and at least so many, within a moment: we suspect ourselves. */
-const MASS_SHARE = 0.3
-const MASS_LEAST = 3
-const MASS_WINDOW_MS = 10 * SECOND
-/** Then we wait so long. */
-const MASS_WAIT_MS = 60 * SECOND
 const LOOK_MS = 500
 
 export type LossWatch = {
@@ -25,12 +19,7 @@ export type LossWatch = {
   close(): void
 }
 
-type Missing = {
-  readonly since: Millis
-  readonly lastHeardAt: Millis
-  readonly why: string
-  readonly until: Millis
-}
+type Lost = Missing & { readonly lastHeardAt: Millis; readonly why: string }
 
 export function watchForLoss(parts: {
   readonly now: () => Millis
@@ -39,28 +28,17 @@ export function watchForLoss(parts: {
   readonly lost: (node: string, lastHeardAt: Millis, why: string) => void
 }): LossWatch {
   const { now, linkOf, nodes, lost } = parts
-  const missing = new Map<string, Missing>()
+  const missing = new Map<string, Lost>()
   const timer = setInterval(look, LOOK_MS)
   timer.unref()
 
   function look(): void {
-    const at = now()
-    for (const [node, { until, lastHeardAt, why }] of missing) {
-      if (linkOf(node)) missing.delete(node)
-      else if (at >= until) {
-        missing.delete(node)
-        lost(node, lastHeardAt, why)
-      }
+    for (const node of missing.keys()) if (linkOf(node)) missing.delete(node)
+    for (const node of givenUp(missing, nodes().length, now())) {
+      const one = missing.get(node)
+      missing.delete(node)
+      if (one) lost(node, one.lastHeardAt, one.why)
     }
-  }
-
-  /** Those that vanished with the last one; many of them get more time. */
-  function doubtOurselves(at: Millis): void {
-    const fresh = [...missing].filter(([, { since }]) => at - since <= MASS_WINDOW_MS)
-    const all = nodes().length + missing.size
-    if (fresh.length < MASS_LEAST || fresh.length <= MASS_SHARE * all) return
-    for (const [node, one] of fresh)
-      missing.set(node, { ...one, until: Math.max(one.until, one.since + MASS_WAIT_MS) })
   }
 
   return {
@@ -69,7 +47,6 @@ export function watchForLoss(parts: {
       if (linkOf(node)) return // it is linked anew already
       const at = now()
       missing.set(node, { since: at, lastHeardAt, why, until: Math.max(at, lastHeardAt + BACK_MS) })
-      doubtOurselves(at)
     },
     expect(node) {
       const at = now()
