@@ -1,17 +1,13 @@
 /** The gateway dies under load, and so does its database: what was acknowledged stays, and nothing counts twice. */
 import assert from 'node:assert/strict'
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { describe, it, type TestContext } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { reasonOf } from '../../src/core/base/refusal.ts'
 import { seededRandom } from '../../src/core/base/random.ts'
-import { startEmbeddedPostgres } from '../../src/io/store/embedded-postgres.ts'
-import { silentLogger } from '../../src/io/telemetry/logger.ts'
 import { ask, question, RequestFailed, type Answer } from '../support/answers.ts'
 import { checkBills, checkLedger } from '../support/books.ts'
 import { programNetwork, readSpools, type ProgramNetwork } from '../support/network-of-programs.ts'
+import { ownPostgres } from '../support/own-postgres.ts'
 
 const LIMIT = { timeout: 600_000 }
 const SEED = 20_261
@@ -55,22 +51,6 @@ describe('a gateway and a database that die', LIMIT, () => {
     await checkEverything(t, network, answers)
   })
 })
-
-async function ownPostgres(t: TestContext) {
-  const folder = mkdtempSync(join(tmpdir(), 'baseload-postgres-'))
-  const postgres = await startEmbeddedPostgres({ folder, logger: silentLogger })
-  const killAtExit = (): void => {
-    const pid = postgres.pid()
-    if (pid !== null) process.kill(pid, 'SIGQUIT')
-  }
-  process.once('exit', killAtExit)
-  t.after(async () => {
-    await postgres.stop()
-    process.off('exit', killAtExit)
-    rmSync(folder, { recursive: true, force: true })
-  })
-  return postgres
-}
 
 /**
  * Asks without end. When the gateway dies, connections break, and a new one may be asked before its nodes are back

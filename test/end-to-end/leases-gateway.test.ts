@@ -1,13 +1,8 @@
 /** The gateway and its database die under leases: every container runs on, under the same epoch, and is paid once. */
 import assert from 'node:assert/strict'
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { after, before, describe, it, type TestContext } from 'node:test'
+import { after, before, describe, it } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { seededRandom } from '../../src/core/base/random.ts'
-import { startEmbeddedPostgres } from '../../src/io/store/embedded-postgres.ts'
-import { silentLogger } from '../../src/io/telemetry/logger.ts'
 import { containersUnavailable } from '../support/container-engines.ts'
 import {
   checkLeaseMoney,
@@ -19,6 +14,7 @@ import {
   type LeaseState,
   type LeaseYard,
 } from '../support/lease-network.ts'
+import { ownPostgres } from '../support/own-postgres.ts'
 
 const skip = containersUnavailable()
 const LIMIT = { timeout: 600_000 }
@@ -122,20 +118,4 @@ function checkBill(
     nanoUsd >= worth(placed, at - UNBILLED_MS),
     `${nanoUsd} ≥ ${worth(placed, at - UNBILLED_MS)}`,
   )
-}
-
-async function ownPostgres(t: TestContext) {
-  const folder = mkdtempSync(join(tmpdir(), 'baseload-postgres-'))
-  const postgres = await startEmbeddedPostgres({ folder, logger: silentLogger })
-  const killAtExit = (): void => {
-    const pid = postgres.pid()
-    if (pid !== null) process.kill(pid, 'SIGQUIT')
-  }
-  process.once('exit', killAtExit)
-  t.after(async () => {
-    await postgres.stop()
-    process.off('exit', killAtExit)
-    rmSync(folder, { recursive: true, force: true })
-  })
-  return postgres
 }

@@ -1,19 +1,17 @@
 /** A bid: for how much one node runs one order, on which GPUs, and until when that stands. Signed by the node. */
 import { z } from 'zod'
-import { parseRate, type AttoUsdPerSecond } from '../base/rate.ts'
+import { type AttoUsdPerSecond } from '../base/rate.ts'
 import { refuse, type Refusal } from '../base/refusal.ts'
 import { gpuName, gpuSchema } from './capacity.ts'
 import type { Group } from './group.ts'
 import { gpuSuits } from './price-sheet.ts'
+import { rateText } from './rate-text.ts'
 
 export const BID_DOMAIN = 'baseload bid v1\n'
 /** Long enough for a tenant who chooses by hand, short enough that it cannot block a node's capacity for long. */
 export const MAX_BID_MS = 5 * 60_000
 
 const id = z.string().max(60)
-const rate = z
-  .string()
-  .refine((text) => parseRate(text) !== null, { message: 'atto-dollars a second as a decimal' })
 
 const unitPriceSchema = z.strictObject({
   /** The group's unit. */
@@ -21,7 +19,7 @@ const unitPriceSchema = z.strictObject({
   /** What each copy runs on, and what is billed, whatever wildcard asked for it. Null without GPUs. */
   gpu: gpuSchema.nullable(),
   /** One copy: atto-dollars a second. */
-  rate,
+  rate: rateText,
 })
 export type UnitPrice = z.infer<typeof unitPriceSchema>
 

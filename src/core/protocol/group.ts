@@ -1,11 +1,8 @@
 /** A group: everything of one SDL that must run at one provider. It is what an order asks the market for. */
 import { z } from 'zod'
-import { parseRate } from '../base/rate.ts'
 import { resourcesSchema } from './resources.ts'
+import { rateText } from './rate-text.ts'
 
-const rate = z
-  .string()
-  .refine((text) => parseRate(text) !== null, { message: 'atto-dollars a second as a decimal' })
 const word = z.string().max(300)
 
 const endpointsSchema = z.strictObject({
@@ -23,7 +20,7 @@ const unitSchema = z.strictObject({
   count: z.int().min(1).max(1000),
   endpoints: endpointsSchema,
   /** The most that one copy may cost: atto-dollars a second. */
-  maxRate: rate,
+  maxRate: rateText,
 })
 /** `count` copies of the same resources. */
 export type Unit = z.infer<typeof unitSchema>

@@ -4,16 +4,13 @@
  */
 import { z } from 'zod'
 import { canonicalJson, type Canonical } from '../base/canonical-json.ts'
-import { parseRate } from '../base/rate.ts'
 import { refuse, type Refusal } from '../base/refusal.ts'
 import { bidSchema, checkUnitPrices, totalRate } from './bid.ts'
 import type { Group } from './group.ts'
+import { rateText } from './rate-text.ts'
 
 const id = z.string().max(60)
 const hash = z.string().regex(/^[0-9a-f]{64}$/)
-const rate = z
-  .string()
-  .refine((text) => parseRate(text) !== null, { message: 'atto-dollars a second as a decimal' })
 
 export const leaseSchema = z.strictObject({
   v: z.literal(1),
@@ -29,7 +26,7 @@ export const leaseSchema = z.strictObject({
   groupHash: hash,
   units: bidSchema.shape.units,
   /** All copies of all units: atto-dollars a second, paid while the node proves that it is alive. */
-  rate,
+  rate: rateText,
   noticeS: z.int().min(0),
   issuedAtMs: z.int().min(0),
   /** An acceptance after this is none. */

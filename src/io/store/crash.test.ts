@@ -8,7 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { Fault } from '../../core/base/refusal.ts'
 import { silentLogger } from '../telemetry/logger.ts'
 import { openDatabase } from './database.ts'
-import { startEmbeddedPostgres } from './embedded-postgres.ts'
+import { startEmbeddedPostgres, type EmbeddedPostgres } from './embedded-postgres.ts'
 import { createPostgresStore } from './postgres-store.ts'
 import { nodeLedger, type Settlement, type Store } from './store.ts'
 import { sampleUsage, withReceipts } from './samples.ts'
@@ -28,10 +28,7 @@ describe('settling', { timeout: 60_000 + KILLS * 20_000 }, () => {
       const before = run.acknowledged.size
       await until(() => run.acknowledged.size > before + 500)
       await sleep(Math.random() * 50)
-      const pid = postgres.pid()
-      assert.ok(pid !== null)
-      killAll(pid)
-      await until(() => postgres.pid() !== null && postgres.pid() !== pid)
+      await killOnce(postgres)
     }
     run.going = false
     await Promise.all(lanes)
@@ -75,16 +72,21 @@ describe('a transaction', { timeout: 120_000 }, () => {
     for (let round = 0; round < 3; round++) {
       const before = run.done
       await until(() => run.done > before + 5)
-      const pid = postgres.pid()
-      assert.ok(pid !== null)
-      killAll(pid)
-      await until(() => postgres.pid() !== null && postgres.pid() !== pid)
+      await killOnce(postgres)
     }
     run.going = false
     await Promise.all(lanes)
     assert.ok(run.faults > 0, 'the kills were felt')
   })
 })
+
+/** Resolves when it runs again. */
+async function killOnce(postgres: EmbeddedPostgres): Promise<void> {
+  const pid = postgres.pid()
+  assert.ok(pid !== null)
+  killAll(pid)
+  await until(() => postgres.pid() !== null && postgres.pid() !== pid)
+}
 
 /** The server and, where /proc tells them, its sessions in the middle of their work: like a power cut, but for the disk. */
 function killAll(postmaster: number): void {

@@ -1,16 +1,14 @@
 /** Deployments as the store keeps them. */
 import { z } from 'zod'
 import type { NanoUsd } from '../../core/base/money.ts'
-import { parseRate, type RateCarry } from '../../core/base/rate.ts'
+import { type RateCarry } from '../../core/base/rate.ts'
 import type { Millis } from '../../core/base/time.ts'
 import { groupSchema } from '../../core/protocol/group.ts'
 import { leaseReportSchema, type LeaseState } from '../../core/protocol/lease-control.ts'
 import { manifestSchema } from '../../core/protocol/manifest.ts'
+import { rateText } from '../../core/protocol/rate-text.ts'
 
 const replicas = leaseReportSchema.options[2].shape.replicas
-const rate = z
-  .string()
-  .refine((text) => parseRate(text) !== null, { message: 'atto-dollars a second' })
 
 /** What only gateways read of a lease. */
 export const leaseDocSchema = z.object({
@@ -18,7 +16,7 @@ export const leaseDocSchema = z.object({
   manifest: manifestSchema,
   message: z.string(),
   /** Atto-dollars a second, for the whole group. */
-  rate,
+  rate: rateText,
   /** The lease document that the node signed, and its signature. */
   terms: z.string().nullable(),
   signature: z.string().nullable(),

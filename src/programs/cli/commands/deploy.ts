@@ -1,6 +1,6 @@
 /** `baseload deploy`: from a file to a running deployment, each phase as it happens. */
 import { Option, type Command } from 'commander'
-import { AUCTION_RULES } from '../../gateway/leases/lease-service.ts'
+import { AUCTION_RULES } from '../../../core/market/auction.ts'
 import { understand } from './answers.ts'
 import { clientOf, describeClient, print, type Flags, type Shell } from './command.ts'
 import { deployment, stateOf } from './deployment-answers.ts'

@@ -1,11 +1,11 @@
 /** Deployments, leases, bids and events as JSON. */
+import { AUCTION_RULES } from '../../../core/market/auction.ts'
 import { LEASE_STATES } from '../../../core/protocol/lease-control.ts'
 import { z } from '@hono/zod-openapi'
 import { formatUsd } from '../../../core/base/money.ts'
 import { priceFor, type AttoUsdPerSecond } from '../../../core/base/rate.ts'
 import { HTTP_FAILURES, type Expose } from '../../../core/protocol/manifest.ts'
 import {
-  AUCTION_RULES,
   type BidView,
   type DeploymentEvent,
   type DeploymentView,

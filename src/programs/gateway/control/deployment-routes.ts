@@ -1,7 +1,7 @@
 /** Deployments: screened, made, read, changed and closed. The lease service decides; this is its HTTP face. */
 import { createRoute, z, type OpenAPIHono } from '@hono/zod-openapi'
 import { isRefusal } from '../../../core/base/refusal.ts'
-import { AUCTION_RULES } from '../leases/lease-service.ts'
+import { AUCTION_RULES } from '../../../core/market/auction.ts'
 import { jsonOf, listOf, MAX_PAGE, refused, REFUSED } from './answers.ts'
 import type { ControlParts } from './control-parts.ts'
 import { requiresLeases } from './deployment-guard.ts'

@@ -1,11 +1,12 @@
 /** For tests: a fake lease service. No market and no node: it keeps what it is told, and a test plays the rest. */
+import type { AuctionRule } from '../../../core/market/auction.ts'
+import { HTTP_DEFAULTS } from '../../../core/sdl/http-options.ts'
 import type { LeaseState } from '../../../core/protocol/lease-control.ts'
 import type { Duplex } from 'node:stream'
 import { isRefusal, refuse, type Refusal } from '../../../core/base/refusal.ts'
 import { rateOf } from '../../../core/base/rate.ts'
 import type { Expose } from '../../../core/protocol/manifest.ts'
 import type {
-  AuctionRule,
   BidView,
   DeploymentEvent,
   DeploymentView,
@@ -243,13 +244,5 @@ const expose: Expose = {
   global: true,
   hosts: [],
   ip: null,
-  http: {
-    maxBodyBytes: 1_048_576,
-    readTimeoutMs: 60_000,
-    sendTimeoutMs: 60_000,
-    nextTries: 3,
-    nextTimeoutMs: 0,
-    nextCases: ['error', 'timeout'],
-    proxyBufferBytes: null,
-  },
+  http: HTTP_DEFAULTS,
 }

@@ -10,6 +10,7 @@ import {
 import { connect, type AddressInfo, type Server, type Socket } from 'node:net'
 import { text } from 'node:stream/consumers'
 import type { TestContext } from 'node:test'
+import { HTTP_DEFAULTS } from '../../../core/sdl/http-options.ts'
 import type { HttpOptions } from '../../../core/protocol/manifest.ts'
 import { createHttpServer } from '../../../io/http/http-server.ts'
 import { startGateway, startNode, type TestNode } from '../../../io/link/test-kit.ts'
@@ -109,15 +110,7 @@ export async function setupIngress(
 }
 
 /** As the SDL has them by default, but for the body. */
-const HTTP: HttpOptions = {
-  maxBodyBytes: 0,
-  readTimeoutMs: 60_000,
-  sendTimeoutMs: 60_000,
-  nextTries: 3,
-  nextTimeoutMs: 0,
-  nextCases: ['error', 'timeout'],
-  proxyBufferBytes: null,
-}
+const HTTP: HttpOptions = { ...HTTP_DEFAULTS, maxBodyBytes: 0 }
 
 async function serve(t: TestContext, service: Service): Promise<number> {
   const server = typeof service === 'function' ? createServer(service) : service

@@ -1,4 +1,5 @@
 /** From an SDL file to orders: read, matched to what runs, and written down with the money that is set aside. */
+import type { AuctionRule } from '../../../core/market/auction.ts'
 import { idFrom } from '../../../core/base/id.ts'
 import { refuse, type Refusal } from '../../../core/base/refusal.ts'
 import type { Millis } from '../../../core/base/time.ts'
@@ -10,7 +11,7 @@ import { readSdl } from '../../../core/sdl/sdl.ts'
 import type { StoredDeployment } from '../../../io/store/deployment-records.ts'
 import type { Plan } from './active-lease.ts'
 import type { LeaseMarket } from './lease-market.ts'
-import type { AuctionRule, Screening } from './lease-service.ts'
+import type { Screening } from './lease-service.ts'
 
 export type Planned = {
   readonly orders: readonly Plan[]

@@ -6,14 +6,19 @@ import type { UnitPrice } from '../../../core/protocol/bid.ts'
 import type { Group } from '../../../core/protocol/group.ts'
 import type { AttoUsdPerSecond } from '../../../core/base/rate.ts'
 import { gpuName } from '../../../core/protocol/capacity.ts'
-import { BIDS_TO_FALL_BACK_ON, type Ask, type StandingBid } from '../../../core/market/auction.ts'
+import {
+  BIDS_TO_FALL_BACK_ON,
+  type Ask,
+  type StandingBid,
+  type AuctionRule,
+} from '../../../core/market/auction.ts'
 import { Market, type Placing } from '../../../core/market/market.ts'
 import { survival } from '../../../core/market/survival.ts'
 import type { Audits } from '../../../core/market/attributes.ts'
 import type { Millis } from '../../../core/base/time.ts'
 import type { NodeLink } from '../../../io/link/node-link.ts'
 import type { NodeRecord } from '../../../io/store/store.ts'
-import type { AuctionRule, BidView, GroupScreening } from './lease-service.ts'
+import type { BidView, GroupScreening } from './lease-service.ts'
 
 /** Whom to ask, on which terms, and what to reserve when it says yes. */
 export type Candidate = {

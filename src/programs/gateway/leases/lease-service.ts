@@ -3,6 +3,7 @@
  * commits, and then acts. Every method throws Fault `store_unavailable` while the database is away.
  */
 import type { Duplex } from 'node:stream'
+import type { AuctionRule } from '../../../core/market/auction.ts'
 import type { AttoUsdPerSecond } from '../../../core/base/rate.ts'
 import type { NanoUsd } from '../../../core/base/money.ts'
 import type { Refusal } from '../../../core/base/refusal.ts'
@@ -10,10 +11,7 @@ import type { Millis } from '../../../core/base/time.ts'
 import type { LeaseState, ReplicaReport } from '../../../core/protocol/lease-control.ts'
 import type { Expose } from '../../../core/protocol/manifest.ts'
 import type { TunnelPurpose } from '../../../core/protocol/tunnel.ts'
-
-/** How the auction chooses among bids. `manual` waits for the tenant to name one. */
-export const AUCTION_RULES = ['cheapest', 'reliable', 'fastest', 'manual'] as const
-export type AuctionRule = (typeof AUCTION_RULES)[number]
+import type { DeploymentEventRecord } from '../../../io/store/deployment-records.ts'
 
 /** One node that could run a group, and for how much. */
 export type BidView = {
@@ -86,16 +84,8 @@ export type DeploymentView = {
   readonly spentNanoUsd: NanoUsd
 }
 
-export type DeploymentEvent = {
-  /** Counts from 1 within the deployment. */
-  readonly seq: number
-  readonly at: Millis
-  /** Past tense: `lease.accepted`, `lease.running`, `node.lost`, `container.exited`, … */
-  readonly type: string
-  readonly lease: string | null
-  readonly service: string | null
-  readonly message: string
-}
+/** Its number counts from 1 within the deployment; its type is past tense: `lease.accepted`, `node.lost`, … */
+export type DeploymentEvent = DeploymentEventRecord
 
 /** A tunnel without its place: the book knows the epoch, and the lease where only one has such a service. */
 export type TunnelWish<P = TunnelPurpose> = P extends unknown
