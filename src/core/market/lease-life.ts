@@ -1,6 +1,7 @@
 /**
  * The life of a lease, from the question to the end: `decide` says what happens or why not, `evolve` what that makes of
- * it. Whoever uses it commits the events first and acts after.
+ * it. Whoever uses it commits the events first and acts after. The gateway's lease book does not yet: it decides by
+ * itself, in `ActiveLease`, and the two are to become one.
  *
  *   screened ─► ordered ─► bid ─► accepted ─► starting ─► running ⇄ degraded ─► draining ─► closed
  *                  ▲        │ says no, or nothing             │ the node is lost    │ its provider wanted out
