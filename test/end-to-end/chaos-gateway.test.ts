@@ -7,7 +7,7 @@ import { seededRandom } from '../../src/core/base/random.ts'
 import { ask, question, RequestFailed, type Answer } from '../support/answers.ts'
 import { checkBills, checkLedger } from '../support/books.ts'
 import { programNetwork, readSpools, type ProgramNetwork } from '../support/network-of-programs.ts'
-import { ownPostgres } from '../support/own-postgres.ts'
+import { killPostgres, ownPostgres } from '../support/own-postgres.ts'
 
 const LIMIT = { timeout: 600_000 }
 const SEED = 20_261
@@ -41,10 +41,7 @@ describe('a gateway and a database that die', LIMIT, () => {
     const load = startLoad(network, { gatewayDies: false })
     for (let kills = 0; kills < POSTGRES_KILLS; kills++) {
       await sleep(100 + random() * 700)
-      const killed = postgres.pid()
-      assert.ok(killed !== null, 'PostgreSQL runs')
-      process.kill(killed, 'SIGKILL')
-      await network.until('PostgreSQL runs again', () => ![null, killed].includes(postgres.pid()))
+      await killPostgres(postgres, network)
     }
     const answers = await load.end(t)
     t.diagnostic(`seed ${SEED}: ${POSTGRES_KILLS} times PostgreSQL was killed and started again`)

@@ -14,7 +14,7 @@ import {
   type LeaseState,
   type LeaseYard,
 } from '../support/lease-network.ts'
-import { ownPostgres } from '../support/own-postgres.ts'
+import { killPostgres, ownPostgres } from '../support/own-postgres.ts'
 
 const skip = containersUnavailable()
 const LIMIT = { timeout: 600_000 }
@@ -54,10 +54,7 @@ describe('leases', { skip, ...LIMIT }, () => {
     }
     for (let kills = 0; kills < POSTGRES_KILLS; kills++) {
       await sleep(random() * 2000)
-      const killed = postgres.pid()
-      assert.ok(killed !== null, 'PostgreSQL runs')
-      process.kill(killed, 'SIGKILL')
-      await network.until('PostgreSQL runs again', () => ![null, killed].includes(postgres.pid()))
+      await killPostgres(postgres, network)
     }
     await network.until('every page is there', async () => {
       const pages = await Promise.all(placed.map(({ id }) => network.page(id)))

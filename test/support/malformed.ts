@@ -1,6 +1,5 @@
-/** What a hostile or broken client sends: bodies, requests and frames, drawn by fast-check from one seed. */
+/** What a hostile or broken client sends: bodies and requests, drawn by fast-check from one seed. */
 import fc from 'fast-check'
-import { encodeFrame, FRAME } from '../../src/core/protocol/frame.ts'
 
 const valid = {
   model: 'words',
@@ -140,42 +139,4 @@ export const garbage: fc.Arbitrary<Buffer> = fc.oneof(
       '\u0016\u0003\u0001\u0002\u0000\u0001\u0000\u0001\u00fc\u0003\u0003',
     )
     .map((text) => Buffer.from(text, 'latin1')),
-)
-
-const payload = fc.oneof(
-  fc.uint8Array({ maxLength: 64 }),
-  fc.json({ maxDepth: 3 }).map((text) => Buffer.from(text)),
-  fc
-    .constantFrom(
-      '{}',
-      '[[[[',
-      '{"code":1}',
-      '\u0000',
-      '{"finish":"stop"}',
-      '{"free":[-1],"queued":[]}',
-    )
-    .map((text) => Buffer.from(text)),
-)
-
-/** A frame of any type, most of them on streams that may exist and with contents that nearly fit. */
-const frame = fc
-  .record({
-    type: fc.oneof(fc.constantFrom<number>(...Object.values(FRAME)), fc.nat(255)),
-    stream: fc.oneof(fc.constantFrom(0, 1, 2), fc.nat(0xffff_ffff)),
-    payload,
-  })
-  .map(({ type, stream, payload: bytes }) => encodeFrame(type as 1, stream, bytes))
-
-/** Messages of the node link: whole frames, cut ones, lying lengths, noise. */
-export const message: fc.Arbitrary<Uint8Array> = fc.oneof(
-  fc.array(frame, { minLength: 1, maxLength: 6 }).map((frames) => Buffer.concat(frames)),
-  fc
-    .tuple(frame, fc.nat(20))
-    .map(([whole, cut]) => whole.subarray(0, Math.max(0, whole.length - cut))),
-  fc.tuple(frame, fc.nat(0xffff_ffff)).map(([whole, length]) => {
-    const lying = Buffer.from(whole)
-    lying.writeUInt32BE(length, 0)
-    return lying
-  }),
-  fc.uint8Array({ maxLength: 200 }),
 )

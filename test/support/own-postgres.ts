@@ -1,4 +1,5 @@
 /** A PostgreSQL of a test's own, which it may kill. */
+import assert from 'node:assert/strict'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -8,6 +9,7 @@ import {
   type EmbeddedPostgres,
 } from '../../src/io/store/embedded-postgres.ts'
 import { silentLogger } from '../../src/io/telemetry/logger.ts'
+import type { ProgramNetwork } from './network-of-programs.ts'
 
 /** Stopped and removed with the test. */
 export async function ownPostgres(t: TestContext): Promise<EmbeddedPostgres> {
@@ -24,4 +26,15 @@ export async function ownPostgres(t: TestContext): Promise<EmbeddedPostgres> {
     rmSync(folder, { recursive: true, force: true })
   })
   return postgres
+}
+
+/** SIGKILL; done when it has been started again. */
+export async function killPostgres(
+  postgres: EmbeddedPostgres,
+  { until }: Pick<ProgramNetwork, 'until'>,
+): Promise<void> {
+  const killed = postgres.pid()
+  assert.ok(killed !== null, 'PostgreSQL runs')
+  process.kill(killed, 'SIGKILL')
+  await until('PostgreSQL runs again', () => ![null, killed].includes(postgres.pid()))
 }

@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import fc from 'fast-check'
-import { encodeFrame, FRAME, MAX_MESSAGE_BYTES } from '../../core/protocol/frame.ts'
+import { FRAME, MAX_MESSAGE_BYTES } from '../../core/protocol/frame.ts'
 import { ephemeralIdentity } from '../keys/identity.ts'
+import { message } from './test-messages.ts'
 import {
   dialRaw,
   Hearing,
@@ -16,34 +17,6 @@ import {
 const timeout = 60_000
 const RUNS = 150
 
-/** A frame of any type, most of them for streams and with contents that nearly fit. */
-const frame = fc
-  .record({
-    type: fc.oneof(fc.constantFrom(...Object.values(FRAME)), fc.nat(255)),
-    stream: fc.oneof(fc.constantFrom(0, 1, 2), fc.nat(0xffff_ffff)),
-    payload: fc.oneof(
-      fc.uint8Array({ maxLength: 64 }),
-      fc.json({ maxDepth: 3 }).map((text) => Buffer.from(text)),
-      fc
-        .constantFrom('{}', '[[[[', '{"code":1}', '\u{0}', '{"finish":"stop"}')
-        .map((text) => Buffer.from(text)),
-    ),
-  })
-  .map(({ type, stream, payload }) => encodeFrame(type as 1, stream, payload))
-
-/** Frames whole, cut off, with a lying length, or just noise. */
-const message = fc.oneof(
-  fc.array(frame, { minLength: 1, maxLength: 6 }).map((frames) => Buffer.concat(frames)),
-  fc
-    .tuple(frame, fc.nat(20))
-    .map(([whole, cut]) => whole.subarray(0, Math.max(0, whole.length - cut))),
-  fc.tuple(frame, fc.nat(0xffff_ffff)).map(([whole, length]) => {
-    const lying = Buffer.from(whole)
-    lying.writeUInt32BE(length, 0)
-    return lying
-  }),
-  fc.uint8Array({ maxLength: 200 }),
-)
 const messages = fc.array(message, { minLength: 1, maxLength: 5 })
 
 describe('anything on the wire', { timeout }, () => {

@@ -1,13 +1,12 @@
 /** For tests of the lease book: a book, a market and a purse, and nodes that come and go as the test says. */
+import assert from 'node:assert/strict'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { FolderStore } from '../../../io/objects/folder-store.ts'
-import { LeaseVolumes } from './lease-volumes.ts'
-import assert from 'node:assert/strict'
 import type { TestContext } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Fault, isRefusal, type Refusal } from '../../../core/base/refusal.ts'
+import { FolderStore } from '../../../io/objects/folder-store.ts'
 import type { Store } from '../../../io/store/store.ts'
 import { testStore, testTenant } from '../../../io/store/testing.ts'
 import { silentLogger } from '../../../io/telemetry/logger.ts'
@@ -18,6 +17,7 @@ import { LeaseBook } from './lease-book.ts'
 import { keepHosts } from './lease-hosts.ts'
 import { LeaseMarket } from './lease-market.ts'
 import type { DeploymentView, LeaseView } from './lease-service.ts'
+import { LeaseVolumes } from './lease-volumes.ts'
 
 export const wish = () => ({ sdl: sdl(), name: null, rule: 'cheapest' as const })
 
