@@ -48,6 +48,7 @@ contract Stakes is IStakes, Escrow, EIP712 {
         _terms = terms_;
         uint256 count = 0;
         for (uint256 i = 0; i < auditors.length; i++) {
+            if (auditors[i] == address(0)) revert ZeroAddress();
             if (!isAuditor[auditors[i]]) count++;
             isAuditor[auditors[i]] = true;
         }

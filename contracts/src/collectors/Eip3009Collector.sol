@@ -45,7 +45,7 @@ contract Eip3009Collector is IDepositCollector {
         (uint256 validAfter, uint256 validBefore, uint256 salt, bytes memory signature) =
             abi.decode(collectorData, (uint256, uint256, uint256, bytes));
         bytes32 nonce = keccak256(abi.encode(channelId, salt));
-        if (signature.length == 65) {
+        if (payer.code.length == 0) {
             (uint8 v, bytes32 r, bytes32 s) = ECDSA.parse(signature);
             IERC3009(token).receiveWithAuthorization(
                 payer, address(this), amount, validAfter, validBefore, nonce, v, r, s
