@@ -3,10 +3,9 @@ pragma solidity ^0.8.28;
 
 import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 import {Multicall} from "@openzeppelin/contracts/utils/Multicall.sol";
-import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
 import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
-import {SignatureChecker} from "@openzeppelin/contracts/utils/cryptography/SignatureChecker.sol";
 import {Escrow} from "./base/Escrow.sol";
+import {Signatures} from "./base/Signatures.sol";
 import {IChannels} from "./interfaces/IChannels.sol";
 import {IDepositCollector} from "./interfaces/IDepositCollector.sol";
 
@@ -171,21 +170,9 @@ contract Channels is IChannels, Escrow, EIP712, Multicall {
     }
 
     /// @inheritdoc IChannels
-    function getChannelId(ChannelConfig calldata config) public view returns (bytes32) {
-        return _hashTypedDataV4(
-            keccak256(
-                abi.encode(
-                    CHANNEL_CONFIG_TYPEHASH,
-                    config.payer,
-                    config.payerAuthorizer,
-                    config.receiver,
-                    config.receiverAuthorizer,
-                    config.token,
-                    config.withdrawDelay,
-                    config.salt
-                )
-            )
-        );
+    function getChannelId(ChannelConfig memory config) public view returns (bytes32) {
+        // A struct of static fields is encoded as they follow each other: typehash first, then the struct.
+        return _hashTypedDataV4(keccak256(abi.encode(CHANNEL_CONFIG_TYPEHASH, config)));
     }
 
     /// @inheritdoc IChannels
@@ -221,7 +208,7 @@ contract Channels is IChannels, Escrow, EIP712, Multicall {
     }
 
     function _checkAuthorizer(address authorizer, bytes32 digest, bytes calldata signature) private view {
-        if (!SignatureChecker.isValidSignatureNowCalldata(authorizer, digest, signature)) {
+        if (!Signatures.isValid(authorizer, digest, signature)) {
             revert AuthorizerSignatureInvalid(authorizer, digest);
         }
     }
@@ -230,13 +217,9 @@ contract Channels is IChannels, Escrow, EIP712, Multicall {
         uint128 ceiling = row.voucher.maxClaimableAmount;
         address authorizer = row.voucher.channel.payerAuthorizer;
         bytes32 digest = getVoucherDigest(channelId, ceiling);
-        bool valid;
-        if (authorizer == address(0)) {
-            valid = SignatureChecker.isValidSignatureNowCalldata(row.voucher.channel.payer, digest, row.signature);
-        } else {
-            (address signer, ECDSA.RecoverError failed,) = ECDSA.tryRecoverCalldata(digest, row.signature);
-            valid = failed == ECDSA.RecoverError.NoError && signer == authorizer;
-        }
+        bool valid = authorizer == address(0)
+            ? Signatures.isValid(row.voucher.channel.payer, digest, row.signature)
+            : Signatures.isByKey(authorizer, digest, row.signature);
         if (!valid) revert VoucherSignatureInvalid(channelId, ceiling);
     }
 

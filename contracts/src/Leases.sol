@@ -3,9 +3,9 @@ pragma solidity ^0.8.28;
 
 import {IERC20Metadata} from "@openzeppelin/contracts/token/ERC20/extensions/IERC20Metadata.sol";
 import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
-import {SignatureChecker} from "@openzeppelin/contracts/utils/cryptography/SignatureChecker.sol";
 import {Escrow} from "./base/Escrow.sol";
 import {LeaseSplit} from "./base/LeaseSplit.sol";
+import {Signatures} from "./base/Signatures.sol";
 import {ILeases} from "./interfaces/ILeases.sol";
 
 /// @dev What it promises stands in ILeases.
@@ -75,16 +75,16 @@ contract Leases is ILeases, Escrow, EIP712 {
         _debit(msg.sender, amount);
         Lease memory changed = lease;
         changed.deposit += amount;
-        slotOf[id] = _slot(changed, settledAt);
+        slotOf[id] = _slot(abi.encode(changed), settledAt);
         emit LeaseChanged(id, changed);
     }
 
     /// @inheritdoc ILeases
     function settle(bytes32 id, Lease calldata lease) external nonReentrant {
         uint40 settledAt = _find(id, lease);
-        (uint128 toProvider,) = LeaseSplit.split(lease.deposit, accrued(lease, settledAt), _earned(lease));
+        (uint128 toProvider,) = LeaseSplit.split(lease.deposit, _accrued(lease, settledAt), _earned(lease));
         if (toProvider == 0) return;
-        slotOf[id] = _slot(lease, uint40(block.timestamp));
+        slotOf[id] = _slot(abi.encode(lease), uint40(block.timestamp));
         balanceOf[lease.provider] += toProvider;
         emit LeaseSettled(id, toProvider, uint40(block.timestamp));
     }
@@ -96,7 +96,7 @@ contract Leases is ILeases, Escrow, EIP712 {
         if (lease.endsAt != 0) revert NoticeGiven(id, lease.endsAt);
         Lease memory changed = lease;
         changed.endsAt = uint40(block.timestamp) + lease.notice;
-        slotOf[id] = _slot(changed, settledAt);
+        slotOf[id] = _slot(abi.encode(changed), settledAt);
         emit LeaseChanged(id, changed);
     }
 
@@ -111,9 +111,8 @@ contract Leases is ILeases, Escrow, EIP712 {
     }
 
     /// @inheritdoc ILeases
-    function accrued(Lease calldata lease, uint40 timestamp) public view returns (uint128) {
-        if (lease.endsAt != 0 && lease.endsAt < timestamp) timestamp = lease.endsAt;
-        return LeaseSplit.accrued(lease.deposit, lease.rate, timestamp - lease.startedAt, scale);
+    function accrued(Lease calldata lease, uint40 timestamp) external view returns (uint128) {
+        return _accrued(lease, timestamp);
     }
 
     /// @inheritdoc ILeases
@@ -128,8 +127,8 @@ contract Leases is ILeases, Escrow, EIP712 {
     }
 
     /// @inheritdoc ILeases
-    function bidDigest(bytes32 id, Bid calldata bid) public view returns (bytes32) {
-        return _hashTypedDataV4(keccak256(abi.encode(BID_TYPEHASH, id, bid)));
+    function bidDigest(bytes32 id, Bid calldata bid) external view returns (bytes32) {
+        return _bidDigest(id, bid);
     }
 
     /// @inheritdoc ILeases
@@ -137,10 +136,15 @@ contract Leases is ILeases, Escrow, EIP712 {
         return _hashTypedDataV4(keccak256(abi.encode(CLOSE_TYPEHASH, id)));
     }
 
+    function _bidDigest(bytes32 id, Bid memory bid) private view returns (bytes32) {
+        return _hashTypedDataV4(keccak256(abi.encode(BID_TYPEHASH, id, bid)));
+    }
+
     function _open(Opening calldata opening) private returns (bytes32 id) {
-        Order calldata order = opening.order;
-        Bid calldata bid = opening.bid;
-        id = orderId(order);
+        // In memory, because fields of calldata are checked anew each time they are read.
+        Order memory order = opening.order;
+        Bid memory bid = opening.bid;
+        id = keccak256(abi.encode(ORDER_TYPEHASH, order));
         if (block.timestamp > order.openBy) revert OrderExpired(id, order.openBy, block.timestamp);
         if (block.timestamp > bid.openBy) revert BidExpired(id, bid.openBy, block.timestamp);
         if (order.gateway != address(0) && msg.sender != order.gateway) {
@@ -149,25 +153,19 @@ contract Leases is ILeases, Escrow, EIP712 {
         if (bid.rate > order.maxRate) revert RateAboveOrder(id, bid.rate, order.maxRate);
         if (bid.notice < order.minNotice) revert NoticeBelowOrder(id, bid.notice, order.minNotice);
         if (slotOf[id] != 0) revert LeaseExists(id);
-        if (!_signed(order.tenant, _hashTypedDataV4(id), opening.tenantSignature)) {
+        if (!Signatures.isValid(order.tenant, _hashTypedDataV4(id), opening.tenantSignature)) {
             revert OrderSignatureInvalid(id, order.tenant);
         }
-        if (!_signed(bid.provider, bidDigest(id, bid), opening.providerSignature)) {
+        if (!Signatures.isValid(bid.provider, _bidDigest(id, bid), opening.providerSignature)) {
             revert BidSignatureInvalid(id, bid.provider);
         }
 
         _debit(order.tenant, order.deposit);
         uint40 startedAt = uint40(block.timestamp);
-        Lease memory lease = Lease({
-            tenant: order.tenant,
-            provider: bid.provider,
-            rate: bid.rate,
-            deposit: order.deposit,
-            startedAt: startedAt,
-            openBy: order.openBy,
-            notice: bid.notice,
-            endsAt: 0
-        });
+        // As `abi.encode` of the Lease: its fields are static, so they follow each other.
+        bytes memory lease = abi.encode(
+            order.tenant, bid.provider, bid.rate, order.deposit, startedAt, order.openBy, bid.notice, uint40(0)
+        );
         slotOf[id] = _slot(lease, startedAt);
         emit LeaseOpened(
             id,
@@ -183,55 +181,55 @@ contract Leases is ILeases, Escrow, EIP712 {
     }
 
     function _close(Closing calldata closing) private {
-        (bytes32 id, Lease calldata lease) = (closing.id, closing.lease);
+        bytes32 id = closing.id;
+        Lease memory lease = closing.lease;
         uint40 settledAt = _find(id, lease);
         uint128 earned = _earned(lease);
-        _checkMayClose(closing, earned);
+        _checkMayClose(id, lease, earned, closing.tenantSignature);
 
         // What its order can open no more need not be remembered; clearing the slot gives gas back.
         slotOf[id] = block.timestamp > lease.openBy ? bytes32(0) : OVER;
         (uint128 toProvider, uint128 toTenant) =
-            LeaseSplit.split(lease.deposit, accrued(lease, settledAt), earned);
+            LeaseSplit.split(lease.deposit, _accrued(lease, settledAt), earned);
         if (toProvider != 0) balanceOf[lease.provider] += toProvider;
         if (toTenant != 0) balanceOf[lease.tenant] += toTenant;
         emit LeaseClosed(id, toProvider, toTenant);
     }
 
-    function _checkMayClose(Closing calldata closing, uint128 earned) private view {
-        (bytes32 id, Lease calldata lease) = (closing.id, closing.lease);
+    function _checkMayClose(bytes32 id, Lease memory lease, uint128 earned, bytes calldata tenantSignature) private view {
         if (msg.sender == lease.tenant) return;
         if (earned == lease.deposit) return;
         if (lease.endsAt != 0 && block.timestamp >= lease.endsAt) return;
-        if (closing.tenantSignature.length == 0) revert MayNotClose(id, msg.sender, lease.endsAt);
-        if (!_signed(lease.tenant, closeDigest(id), closing.tenantSignature)) {
+        if (tenantSignature.length == 0) revert MayNotClose(id, msg.sender, lease.endsAt);
+        if (!Signatures.isValid(lease.tenant, closeDigest(id), tenantSignature)) {
             revert CloseSignatureInvalid(id, lease.tenant);
         }
     }
 
     /// @dev The second up to which this very lease is settled; refuses what the book does not keep.
-    function _find(bytes32 id, Lease calldata lease) private view returns (uint40 settledAt) {
+    function _find(bytes32 id, Lease memory lease) private view returns (uint40 settledAt) {
         bytes32 kept = slotOf[id];
         settledAt = uint40(uint256(kept));
-        bytes32 given = _slot(lease, settledAt);
+        bytes32 given = _slot(abi.encode(lease), settledAt);
         if (given != kept) revert LeaseUnknown(id, given, kept);
     }
 
-    function _slot(Lease memory lease, uint40 settledAt) private pure returns (bytes32) {
-        uint256 hash = uint256(keccak256(abi.encode(lease)));
-        return bytes32(((hash >> TIME_BITS) << TIME_BITS) | settledAt);
+    function _slot(bytes memory lease, uint40 settledAt) private pure returns (bytes32) {
+        return bytes32(((uint256(keccak256(lease)) >> TIME_BITS) << TIME_BITS) | settledAt);
     }
 
-    function _earned(Lease calldata lease) private view returns (uint128) {
-        return accrued(lease, uint40(block.timestamp));
+    function _accrued(Lease memory lease, uint40 timestamp) private view returns (uint128) {
+        if (lease.endsAt != 0 && lease.endsAt < timestamp) timestamp = lease.endsAt;
+        return LeaseSplit.accrued(lease.deposit, lease.rate, timestamp - lease.startedAt, scale);
+    }
+
+    function _earned(Lease memory lease) private view returns (uint128) {
+        return _accrued(lease, uint40(block.timestamp));
     }
 
     function _debit(address account, uint256 amount) private {
         uint256 balance = balanceOf[account];
         if (balance < amount) revert BalanceTooLow(account, balance, amount);
         balanceOf[account] = balance - amount;
-    }
-
-    function _signed(address signer, bytes32 digest, bytes calldata signature) private view returns (bool) {
-        return SignatureChecker.isValidSignatureNowCalldata(signer, digest, signature);
     }
 }

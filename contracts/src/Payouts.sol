@@ -2,11 +2,10 @@
 pragma solidity ^0.8.28;
 
 import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
-import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
 import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
 import {MerkleProof} from "@openzeppelin/contracts/utils/cryptography/MerkleProof.sol";
-import {SignatureChecker} from "@openzeppelin/contracts/utils/cryptography/SignatureChecker.sol";
 import {Escrow} from "./base/Escrow.sol";
+import {Signatures} from "./base/Signatures.sol";
 import {IPayouts} from "./interfaces/IPayouts.sol";
 
 /// @dev What it promises stands in IPayouts. By root and by IOU the same counter is raised, so nothing is paid twice.
@@ -303,8 +302,6 @@ contract Payouts is IPayouts, Escrow, EIP712 {
         if (!MerkleProof.verifyCalldata(proof, root, leaf)) revert ProofInvalid(gateway, provider, cumulative);
     }
 
-    /// @dev By ECDSA first, whatever code the gateway's address has: one that gives its address code later (EIP-7702) does
-    /// not get rid of what it signed.
     function _checkIou(
         address gateway,
         address provider,
@@ -313,9 +310,7 @@ contract Payouts is IPayouts, Escrow, EIP712 {
         bytes calldata signature
     ) private view {
         bytes32 digest = iouDigest(gateway, provider, epoch, cumulative);
-        (address signer, ECDSA.RecoverError failed,) = ECDSA.tryRecoverCalldata(digest, signature);
-        if (failed == ECDSA.RecoverError.NoError && signer == gateway) return;
-        if (!SignatureChecker.isValidSignatureNowCalldata(gateway, digest, signature)) {
+        if (!Signatures.isValid(gateway, digest, signature)) {
             revert IouSignatureInvalid(gateway, provider, epoch, cumulative);
         }
     }

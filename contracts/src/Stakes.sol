@@ -2,10 +2,9 @@
 pragma solidity ^0.8.28;
 
 import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
-import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
 import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
-import {SignatureChecker} from "@openzeppelin/contracts/utils/cryptography/SignatureChecker.sol";
 import {Escrow} from "./base/Escrow.sol";
+import {Signatures} from "./base/Signatures.sol";
 import {IStakes} from "./interfaces/IStakes.sol";
 
 /// @dev What it promises stands in IStakes.
@@ -262,8 +261,7 @@ contract Stakes is IStakes, Escrow, EIP712 {
     }
 
     function _checkNode(address node, bytes32 digest, bytes calldata signature) private pure {
-        (address signer, ECDSA.RecoverError failed,) = ECDSA.tryRecoverCalldata(digest, signature);
-        if (failed != ECDSA.RecoverError.NoError || signer != node) revert NodeSignatureInvalid(node, digest);
+        if (!Signatures.isByKey(node, digest, signature)) revert NodeSignatureInvalid(node, digest);
     }
 
     function _checkApprovals(bytes32 digest, Approval[] calldata approvals, uint8 needed) private view {
@@ -273,7 +271,7 @@ contract Stakes is IStakes, Escrow, EIP712 {
             address auditor = approvals[i].auditor;
             if (auditor <= previous) revert ApprovalsNotRising(auditor, previous);
             if (!isAuditor[auditor]) revert NotAuditor(auditor);
-            if (!SignatureChecker.isValidSignatureNowCalldata(auditor, digest, approvals[i].signature)) {
+            if (!Signatures.isValid(auditor, digest, approvals[i].signature)) {
                 revert ApprovalInvalid(auditor, digest);
             }
             previous = auditor;

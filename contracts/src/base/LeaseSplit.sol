@@ -7,7 +7,12 @@ library LeaseSplit {
     /// @dev Units of the token earned in `elapsed` seconds at `rate`, which is in 1/`scale` units a second. Rounded down, and
     /// always from the lease's first second on: no fraction is lost between two settlements. Capped at the deposit.
     function accrued(uint128 deposit, uint96 rate, uint40 elapsed, uint256 scale) internal pure returns (uint128) {
-        uint256 earned = (uint256(rate) * elapsed) / scale;
+        if (elapsed == 0) return 0;
+        // 96 and 40 bits: the product cannot overflow.
+        uint256 earned;
+        unchecked {
+            earned = uint256(rate) * elapsed / scale;
+        }
         return earned < deposit ? uint128(earned) : deposit;
     }
 

@@ -78,7 +78,7 @@ interface ILeases is IEscrow {
 
     event Deposited(address indexed account, address indexed sender, uint256 amount);
     event Withdrawn(address indexed account, address indexed to, uint256 amount);
-    /// @notice A lease began; the `Lease` is these fields without the node, and with `endsAt` 0.
+    /// @notice A lease began; its `Lease` has these fields but for the node, and `endsAt` 0.
     event LeaseOpened(
         bytes32 indexed id,
         address indexed tenant,

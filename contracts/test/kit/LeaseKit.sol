@@ -17,7 +17,7 @@ abstract contract LeaseKit is Kit {
             deposit: 48 * USD,
             minNotice: 10 minutes,
             openBy: uint40(START + 5 minutes),
-            salt: 0
+            salt: keccak256("the first")
         });
     }
 
