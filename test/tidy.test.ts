@@ -19,6 +19,7 @@ const mayImport: Record<string, readonly string[]> = {
   'io/runtime': ['core/*'],
   'io/objects': ['core/*'],
   'io/probe': ['core/*'],
+  'io/chain': ['core/*'],
   'io/http': ['core/*'],
   'io/telemetry': ['core/*'],
   'programs/gateway': ['core/*', 'io/*'],

@@ -20,16 +20,22 @@ const CLI = 'dist/src/programs/cli/main.js'
 
 /**
  * After this, node_modules and dist are current. With `engine`, the embedded engine is installed, too;
- * `enginesDir` is where the tests look for it.
+ * `enginesDir` is where the tests look for it. With `contracts`, so are the contracts' compiler and test runner.
  */
-export async function prepare({ engine }) {
+export async function prepare({ engine, contracts = false }) {
   checkNode()
-  installPackages()
+  installPackages(root, 'packages (npm ci), about 20 s with a warm cache')
+  if (contracts) prepareContracts()
   build()
   const enginesDir =
     process.env.BASELOAD_ENGINES || join(root, 'node_modules', '.cache', 'baseload', 'engines')
   if (engine) await installEngine(enginesDir)
   return { root, enginesDir, cli: join(root, CLI) }
+}
+
+/** Forge, solc and OpenZeppelin in contracts/node_modules: apart from the rest, because only who works on contracts needs them. */
+export function prepareContracts() {
+  installPackages(join(root, 'contracts'), "the contracts' compiler (npm ci), 100 MB")
 }
 
 /** Ends the process with a sentence a person can act on. */
@@ -42,9 +48,9 @@ function say(what) {
   process.stderr.write(`  · ${what}\n`)
 }
 
-function run(what, command, args) {
+function run(what, command, args, cwd = root) {
   say(what)
-  const result = spawnSync(command, args, { cwd: root, encoding: 'utf8', maxBuffer: 1 << 28 })
+  const result = spawnSync(command, args, { cwd, encoding: 'utf8', maxBuffer: 1 << 28 })
   const { status, signal, stdout, stderr, error } = result
   if (status === 0) return
   // Ctrl-C reaches the child, too: then there is nothing to explain.
@@ -64,18 +70,19 @@ function checkNode() {
 }
 
 /** The marker holds the lock file that was installed: another lock file means another tree. */
-function installPackages() {
-  const marker = join(root, 'node_modules', '.baseload-installed')
-  const lock = readFileSync(join(root, 'package-lock.json'), 'utf8')
+function installPackages(folder, what) {
+  const marker = join(folder, 'node_modules', '.baseload-installed')
+  const lock = readFileSync(join(folder, 'package-lock.json'), 'utf8')
   if (existsSync(marker) && readFileSync(marker, 'utf8') === lock) return
-  run('installing packages (npm ci), about 20 s with a warm cache …', 'npm', [
+  const command = [
     'ci',
-    // The compiler and PostgreSQL's binaries are needed whatever NODE_ENV or npm's settings say.
+    // The compilers and PostgreSQL's binaries are needed whatever NODE_ENV or npm's settings say.
     '--include=dev',
     '--include=optional',
     '--no-audit',
     '--no-fund',
-  ])
+  ]
+  run(`installing ${what} …`, 'npm', command, folder)
   writeFileSync(marker, lock)
 }
 

@@ -3,7 +3,7 @@
 import { spawnSync } from 'node:child_process'
 import { prepare } from './prepare.mjs'
 
-const { root, enginesDir } = await prepare({ engine: true })
+const { root, enginesDir } = await prepare({ engine: true, contracts: true })
 const { status, signal } = spawnSync(
   process.execPath,
   ['--import', 'tsx', 'test/run.ts', ...process.argv.slice(2)],
