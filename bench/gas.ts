@@ -44,7 +44,8 @@ function read(name: string): Figures {
 
 function of(figures: Figures, what: string): number {
   const gas = figures[what]
-  if (gas === undefined) throw new Error(`"${what}" was not measured; contracts/test names it otherwise.`)
+  if (gas === undefined)
+    throw new Error(`"${what}" was not measured; contracts/test names it otherwise.`)
   return gas
 }
 

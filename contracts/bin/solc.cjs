@@ -17,7 +17,7 @@ if (process.argv.includes('--version')) {
 } else if (process.argv.includes('--standard-json')) {
   const output = Buffer.from(solc.compile(fs.readFileSync(0, 'utf8'), { import: read }))
   // A pipe takes some of it at a time, and says so.
-  for (let written = 0; written < output.length; ) {
+  for (let written = 0; written < output.length;) {
     try {
       written += fs.writeSync(1, output, written)
     } catch (error) {

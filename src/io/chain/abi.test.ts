@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { channelsAbi, channelsBytecode } from './channels.ts'
-import { eip3009CollectorAbi, eip3009CollectorBytecode } from './eip3009-collector.ts'
-import { leasesAbi, leasesBytecode } from './leases.ts'
-import { mockUsdcAbi, mockUsdcBytecode } from './mock-usdc.ts'
-import { payoutsAbi, payoutsBytecode } from './payouts.ts'
-import { stakesAbi, stakesBytecode } from './stakes.ts'
+import { channelsAbi, channelsBytecode } from './abi/channels.ts'
+import { eip3009CollectorAbi, eip3009CollectorBytecode } from './abi/eip3009-collector.ts'
+import { leasesAbi, leasesBytecode } from './abi/leases.ts'
+import { mockUsdcAbi, mockUsdcBytecode } from './abi/mock-usdc.ts'
+import { payoutsAbi, payoutsBytecode } from './abi/payouts.ts'
+import { stakesAbi, stakesBytecode } from './abi/stakes.ts'
 
 /** EIP-3860: more than this is not deployed. */
 const MAX_INIT_CODE_BYTES = 49_152
@@ -62,7 +62,8 @@ describe('the contracts’ ABIs', () => {
         ? [`${entry.name}(${typesOf(entry.inputs)}) → ${typesOf(entry.outputs)}`.trimEnd()]
         : [],
     )
-    for (const signature of X402) assert.ok(functions.includes(signature), `${signature} is missing`)
+    for (const signature of X402)
+      assert.ok(functions.includes(signature), `${signature} is missing`)
   })
 
   it('have x402’s event of settling', () => {
