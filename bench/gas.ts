@@ -4,7 +4,7 @@
  * figure is what a receipt would say.
  */
 import { spawnSync } from 'node:child_process'
-import { readFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 
 /** This file runs as it was built, from dist/bench. */
@@ -19,6 +19,8 @@ type Figures = Readonly<Record<string, number>>
 measure()
 const operations = read('gas')
 const day = read('day')
+const table = [...lines(operations), '', ...lines(day)].join('\n')
+writeDown()
 process.exitCode = report() ? 0 : 1
 
 function measure(): void {
@@ -58,10 +60,8 @@ function report(): boolean {
     payoutClaim: of(operations, 'payout claim, further'),
     day: of(day, 'in all'),
   }
-  console.log('Gas of each operation\n')
-  for (const [what, gas] of Object.entries(operations)) console.log(line(what, gas))
-  console.log('\nA day of 1,000,000 paid requests, 2,000 tenants, 1,000 providers\n')
-  for (const [what, gas] of Object.entries(day)) console.log(line(what, gas))
+  console.log('Gas of each operation; then of a day of 1,000,000 paid requests\n')
+  console.log(table)
   const bars = [
     bar('a lease, opened and closed', figures.leaseOpenAndClose, BAR_LEASE),
     bar('a lease opened in a batch of 25', figures.leaseOpenInBatch, BAR_OPEN_IN_BATCH),
@@ -78,8 +78,15 @@ function bar(what: string, gas: number, most: number): { kept: boolean; text: st
   return { kept, text: `${kept ? '✓' : '✗'} ${what}: ${grouped(gas)}, under ${grouped(most)}` }
 }
 
-function line(what: string, gas: number): string {
-  return what.padEnd(42) + grouped(gas).padStart(12)
+function lines(figures: Figures): string[] {
+  return Object.entries(figures).map(([what, gas]) => what.padEnd(42) + grouped(gas).padStart(12))
+}
+
+/** The table in contracts/README.md is this one; test/contracts.test.ts sees to it. */
+function writeDown(): void {
+  const readme = new URL('contracts/README.md', root)
+  const text = readFileSync(readme, 'utf8')
+  writeFileSync(readme, text.replace(/(```gas\n)[^`]*(```)/, `$1${table}\n$2`))
 }
 
 function grouped(gas: number): string {

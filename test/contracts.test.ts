@@ -37,6 +37,27 @@ describe('contracts', { timeout: TIMEOUT_MS }, () => {
     assert.deepEqual(measured, committed, '`npm run bench:gas` writes down gas that changed')
   })
 
+  it('cost no more than the bars of bench:gas', () => {
+    const [operations, day] = [read('gas'), read('day')]
+    const lease = Number(operations['lease open']) + Number(operations['lease close'])
+    assert.ok(lease < 115_000, `a lease costs ${lease}`)
+    assert.ok(Number(operations['lease open, each of 25']) < 55_000, 'a lease opened in a batch')
+    assert.ok(Number(day['in all']) < 60_000_000, `a day costs ${day['in all']}`)
+  })
+
+  it('cost what their README says', () => {
+    const readme = readFileSync(new URL('../contracts/README.md', import.meta.url), 'utf8')
+    for (const name of ['gas', 'day']) {
+      for (const [what, gas] of Object.entries(read(name))) {
+        const line = what.padEnd(42) + Number(gas).toLocaleString('en-US').padStart(12)
+        assert.ok(
+          readme.includes(line),
+          `"${what}" is ${gas}: \`npm run bench:gas\` writes it down`,
+        )
+      }
+    }
+  })
+
   it('are what src/io/chain/abi was written from', async () => {
     const { errors, status } = await run('contracts-abi.mjs', ['--check'])
     assert.equal(status, 0, errors)

@@ -61,7 +61,7 @@ abstract contract StakeMoves is World {
         vm.prank(party(reporter));
         stakes.slashDoubleReceipt(one, first, two, second);
         moves(i, reporter, amount / 10);
-        moves(i, PARTIES, amount - amount / 10);
+        movesToPool(i, amount - amount / 10);
     }
 
     function stakeAccuse(uint8 i, uint128 amount) external {
@@ -101,7 +101,7 @@ abstract contract StakeMoves is World {
         uint256 accused = 0;
         while (party(accused) != opened.provider) accused++;
         uint256 all = worthAtStake(accused);
-        moves(accused, PARTIES, opened.amount < all ? opened.amount : all);
+        movesToPool(accused, opened.amount < all ? opened.amount : all);
         stakes.execute(finding);
     }
 

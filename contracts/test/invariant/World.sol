@@ -33,7 +33,12 @@ abstract contract World is ChannelKit, LeaseKit, PayoutKit {
 
     function moves(uint256 from, uint256 to, uint256 amount) internal {
         won[from % PARTIES] -= int256(amount);
-        won[to == PARTIES ? PARTIES : to % PARTIES] += int256(amount);
+        won[to % PARTIES] += int256(amount);
+    }
+
+    function movesToPool(uint256 from, uint256 amount) internal {
+        won[from % PARTIES] -= int256(amount);
+        won[PARTIES] += int256(amount);
     }
 
     /// @dev At most `most`, and at least 1; 0 when there is nothing.
