@@ -63,6 +63,11 @@ describe('contracts', { timeout: TIMEOUT_MS }, () => {
     assert.equal(status, 0, errors)
   })
 
+  it('are formatted', async () => {
+    const { output, errors, status } = await run('forge.mjs', ['fmt', '--check'])
+    assert.equal(status, 0, `${output}${errors}\n\`node tools/forge.mjs fmt\` formats them`)
+  })
+
   it('have mutants that still apply', async () => {
     const { output, errors, status } = await run('mutants.mjs', ['--check'])
     assert.equal(status, 0, `${output}${errors}`)

@@ -18,9 +18,8 @@ contract Channels is IChannels, Escrow, EIP712, Multicall {
     bytes32 public constant REFUND_TYPEHASH = keccak256("Refund(bytes32 channelId,uint256 nonce,uint128 amount)");
     bytes32 public constant CLAIM_ENTRY_TYPEHASH =
         keccak256("ClaimEntry(bytes32 channelId,uint128 maxClaimableAmount,uint128 totalClaimed)");
-    bytes32 public constant CLAIM_BATCH_TYPEHASH = keccak256(
-        "ClaimBatch(ClaimEntry[] claims)ClaimEntry(bytes32 channelId,uint128 maxClaimableAmount,uint128 totalClaimed)"
-    );
+    bytes32 public constant CLAIM_BATCH_TYPEHASH =
+        keccak256("ClaimBatch(ClaimEntry[] claims)ClaimEntry(bytes32 channelId,uint128 maxClaimableAmount,uint128 totalClaimed)");
 
     uint40 public constant MIN_WITHDRAW_DELAY = 15 minutes;
     uint40 public constant MAX_WITHDRAW_DELAY = 30 days;
@@ -48,12 +47,11 @@ contract Channels is IChannels, Escrow, EIP712, Multicall {
     constructor(IERC20 token_, address guardian) Escrow(token_, guardian) EIP712("x402 Batch Settlement", "1") {}
 
     /// @inheritdoc IChannels
-    function deposit(
-        ChannelConfig calldata config,
-        uint128 amount,
-        address collector,
-        bytes calldata collectorData
-    ) external nonReentrant whenNotPaused {
+    function deposit(ChannelConfig calldata config, uint128 amount, address collector, bytes calldata collectorData)
+        external
+        nonReentrant
+        whenNotPaused
+    {
         if (amount == 0) revert ZeroAmount();
         _checkConfig(config);
         bytes32 channelId = getChannelId(config);
@@ -86,10 +84,7 @@ contract Channels is IChannels, Escrow, EIP712, Multicall {
     }
 
     /// @inheritdoc IChannels
-    function claimWithSignature(VoucherClaim[] calldata voucherClaims, bytes calldata authorizerSignature)
-        external
-        nonReentrant
-    {
+    function claimWithSignature(VoucherClaim[] calldata voucherClaims, bytes calldata authorizerSignature) external nonReentrant {
         bytes32[] memory channelIds = _channelIds(voucherClaims);
         address authorizer = voucherClaims[0].voucher.channel.receiverAuthorizer;
         for (uint256 i = 1; i < voucherClaims.length; i++) {
@@ -240,9 +235,8 @@ contract Channels is IChannels, Escrow, EIP712, Multicall {
         bytes32[] memory entries = new bytes32[](channelIds.length);
         for (uint256 i = 0; i < channelIds.length; i++) {
             VoucherClaim calldata row = voucherClaims[i];
-            entries[i] = keccak256(
-                abi.encode(CLAIM_ENTRY_TYPEHASH, channelIds[i], row.voucher.maxClaimableAmount, row.totalClaimed)
-            );
+            entries[i] =
+                keccak256(abi.encode(CLAIM_ENTRY_TYPEHASH, channelIds[i], row.voucher.maxClaimableAmount, row.totalClaimed));
         }
         return _hashTypedDataV4(keccak256(abi.encode(CLAIM_BATCH_TYPEHASH, keccak256(abi.encodePacked(entries)))));
     }

@@ -13,9 +13,8 @@ contract Leases is ILeases, Escrow, EIP712 {
     bytes32 public constant ORDER_TYPEHASH = keccak256(
         "Order(address tenant,address gateway,bytes32 terms,uint96 maxRate,uint128 deposit,uint32 minNotice,uint40 openBy,bytes32 salt)"
     );
-    bytes32 public constant BID_TYPEHASH = keccak256(
-        "Bid(bytes32 order,address provider,bytes32 node,uint96 rate,uint32 notice,uint40 openBy)"
-    );
+    bytes32 public constant BID_TYPEHASH =
+        keccak256("Bid(bytes32 order,address provider,bytes32 node,uint96 rate,uint32 notice,uint40 openBy)");
     bytes32 public constant CLOSE_TYPEHASH = keccak256("Close(bytes32 lease)");
 
     /// @dev Kept for a lease that is over while its order could still open it again. No struct hashes to it.
@@ -62,7 +61,9 @@ contract Leases is ILeases, Escrow, EIP712 {
 
     /// @inheritdoc ILeases
     function openMany(Opening[] calldata openings) external nonReentrant {
-        for (uint256 i = 0; i < openings.length; i++) _open(openings[i]);
+        for (uint256 i = 0; i < openings.length; i++) {
+            _open(openings[i]);
+        }
     }
 
     /// @inheritdoc ILeases
@@ -107,7 +108,9 @@ contract Leases is ILeases, Escrow, EIP712 {
 
     /// @inheritdoc ILeases
     function closeMany(Closing[] calldata closings) external nonReentrant {
-        for (uint256 i = 0; i < closings.length; i++) _close(closings[i]);
+        for (uint256 i = 0; i < closings.length; i++) {
+            _close(closings[i]);
+        }
     }
 
     /// @inheritdoc ILeases
@@ -163,21 +166,10 @@ contract Leases is ILeases, Escrow, EIP712 {
         _debit(order.tenant, order.deposit);
         uint40 startedAt = uint40(block.timestamp);
         // As `abi.encode` of the Lease: its fields are static, so they follow each other.
-        bytes memory lease = abi.encode(
-            order.tenant, bid.provider, bid.rate, order.deposit, startedAt, order.openBy, bid.notice, uint40(0)
-        );
+        bytes memory lease =
+            abi.encode(order.tenant, bid.provider, bid.rate, order.deposit, startedAt, order.openBy, bid.notice, uint40(0));
         slotOf[id] = _slot(lease, startedAt);
-        emit LeaseOpened(
-            id,
-            order.tenant,
-            bid.provider,
-            bid.node,
-            bid.rate,
-            order.deposit,
-            startedAt,
-            order.openBy,
-            bid.notice
-        );
+        emit LeaseOpened(id, order.tenant, bid.provider, bid.node, bid.rate, order.deposit, startedAt, order.openBy, bid.notice);
     }
 
     function _close(Closing calldata closing) private {
@@ -189,8 +181,7 @@ contract Leases is ILeases, Escrow, EIP712 {
 
         // What its order can open no more need not be remembered; clearing the slot gives gas back.
         slotOf[id] = block.timestamp > lease.openBy ? bytes32(0) : OVER;
-        (uint128 toProvider, uint128 toTenant) =
-            LeaseSplit.split(lease.deposit, _accrued(lease, settledAt), earned);
+        (uint128 toProvider, uint128 toTenant) = LeaseSplit.split(lease.deposit, _accrued(lease, settledAt), earned);
         if (toProvider != 0) balanceOf[lease.provider] += toProvider;
         if (toTenant != 0) balanceOf[lease.tenant] += toTenant;
         emit LeaseClosed(id, toProvider, toTenant);

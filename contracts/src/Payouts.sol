@@ -10,8 +10,7 @@ import {IPayouts} from "./interfaces/IPayouts.sol";
 
 /// @dev What it promises stands in IPayouts. By root and by IOU the same counter is raised, so nothing is paid twice.
 contract Payouts is IPayouts, Escrow, EIP712 {
-    bytes32 public constant IOU_TYPEHASH =
-        keccak256("Iou(address gateway,address provider,uint32 epoch,uint128 cumulative)");
+    bytes32 public constant IOU_TYPEHASH = keccak256("Iou(address gateway,address provider,uint32 epoch,uint128 cumulative)");
 
     uint40 public constant WITHDRAW_PERIOD = 3 days;
 
@@ -25,14 +24,10 @@ contract Payouts is IPayouts, Escrow, EIP712 {
     /// @inheritdoc IPayouts
     mapping(address account => uint256) public creditOf;
 
-    constructor(IERC20 token_, address guardian, Terms memory terms_)
-        Escrow(token_, guardian)
-        EIP712("Baseload Payouts", "1")
-    {
-        bool sane = terms_.challengeWindow >= 1 hours && terms_.challengeWindow <= 24 hours
-            && terms_.answerWindow >= 1 hours
-            && terms_.withdrawDelay > terms_.challengeWindow + terms_.answerWindow
-            && terms_.withdrawDelay <= 30 days && terms_.penalty > 0 && terms_.penalty <= terms_.minBond;
+    constructor(IERC20 token_, address guardian, Terms memory terms_) Escrow(token_, guardian) EIP712("Baseload Payouts", "1") {
+        bool sane = terms_.challengeWindow >= 1 hours && terms_.challengeWindow <= 24 hours && terms_.answerWindow >= 1 hours
+            && terms_.withdrawDelay > terms_.challengeWindow + terms_.answerWindow && terms_.withdrawDelay <= 30 days
+            && terms_.penalty > 0 && terms_.penalty <= terms_.minBond;
         if (!sane) revert TermsInvalid(terms_);
         _terms = terms_;
     }
@@ -76,10 +71,7 @@ contract Payouts is IPayouts, Escrow, EIP712 {
     }
 
     /// @inheritdoc IPayouts
-    function claim(address gateway, address provider, uint128 cumulative, bytes32[] calldata proof)
-        external
-        nonReentrant
-    {
+    function claim(address gateway, address provider, uint128 cumulative, bytes32[] calldata proof) external nonReentrant {
         _checkProof(gateway, rootOf(gateway), provider, cumulative, proof);
         _payProvider(gateway, provider, cumulative);
     }
@@ -218,11 +210,7 @@ contract Payouts is IPayouts, Escrow, EIP712 {
     }
 
     /// @inheritdoc IPayouts
-    function challengeOf(address gateway, address provider, uint32 epoch, uint128 owed)
-        external
-        view
-        returns (Challenge memory)
-    {
+    function challengeOf(address gateway, address provider, uint32 epoch, uint128 owed) external view returns (Challenge memory) {
         return _challenges[_challengeKey(gateway, provider, epoch, owed)];
     }
 
@@ -250,11 +238,7 @@ contract Payouts is IPayouts, Escrow, EIP712 {
     }
 
     /// @inheritdoc IPayouts
-    function iouDigest(address gateway, address provider, uint32 epoch, uint128 cumulative)
-        public
-        view
-        returns (bytes32)
-    {
+    function iouDigest(address gateway, address provider, uint32 epoch, uint128 cumulative) public view returns (bytes32) {
         return _hashTypedDataV4(keccak256(abi.encode(IOU_TYPEHASH, gateway, provider, epoch, cumulative)));
     }
 
@@ -272,43 +256,29 @@ contract Payouts is IPayouts, Escrow, EIP712 {
         return state.pendingRoot != 0 && state.openChallenges == 0 && block.timestamp >= _countsFrom(state);
     }
 
-    function _challengeKey(address gateway, address provider, uint32 epoch, uint128 owed)
-        private
-        pure
-        returns (bytes32)
-    {
+    function _challengeKey(address gateway, address provider, uint32 epoch, uint128 owed) private pure returns (bytes32) {
         return keccak256(abi.encode(gateway, provider, epoch, owed));
     }
 
-    function _pendingChallenge(address gateway, address provider, uint128 owed)
-        private
-        view
-        returns (Challenge storage opened)
-    {
+    function _pendingChallenge(address gateway, address provider, uint128 owed) private view returns (Challenge storage opened) {
         Gateway storage state = _gateways[gateway];
         if (state.pendingRoot == 0) revert NoRootPending(gateway);
         opened = _challenges[_challengeKey(gateway, provider, state.epoch, owed)];
         if (opened.challenger == address(0)) revert ChallengeUnknown(gateway, provider, state.epoch, owed);
     }
 
-    function _checkProof(
-        address gateway,
-        bytes32 root,
-        address provider,
-        uint128 cumulative,
-        bytes32[] calldata proof
-    ) private pure {
+    function _checkProof(address gateway, bytes32 root, address provider, uint128 cumulative, bytes32[] calldata proof)
+        private
+        pure
+    {
         bytes32 leaf = keccak256(bytes.concat(keccak256(abi.encode(provider, cumulative))));
         if (!MerkleProof.verifyCalldata(proof, root, leaf)) revert ProofInvalid(gateway, provider, cumulative);
     }
 
-    function _checkIou(
-        address gateway,
-        address provider,
-        uint32 epoch,
-        uint128 cumulative,
-        bytes calldata signature
-    ) private view {
+    function _checkIou(address gateway, address provider, uint32 epoch, uint128 cumulative, bytes calldata signature)
+        private
+        view
+    {
         bytes32 digest = iouDigest(gateway, provider, epoch, cumulative);
         if (!Signatures.isValid(gateway, digest, signature)) {
             revert IouSignatureInvalid(gateway, provider, epoch, cumulative);

@@ -10,8 +10,7 @@ import {IStakes} from "./interfaces/IStakes.sol";
 /// @dev What it promises stands in IStakes.
 contract Stakes is IStakes, Escrow, EIP712 {
     bytes32 public constant NODE_TYPEHASH = keccak256("Node(address provider,address node)");
-    bytes32 public constant RECEIPT_TYPEHASH =
-        keccak256("Receipt(address node,address gateway,uint64 slot,bytes32 receiptHash)");
+    bytes32 public constant RECEIPT_TYPEHASH = keccak256("Receipt(address node,address gateway,uint64 slot,bytes32 receiptHash)");
     bytes32 public constant ACCEPTANCE_TYPEHASH =
         keccak256("Acceptance(address node,uint32 room,bytes32 lease,uint40 from,uint40 until)");
     bytes32 public constant FINDING_TYPEHASH = keccak256("Finding(address provider,bytes32 finding,uint128 amount)");
@@ -40,9 +39,8 @@ contract Stakes is IStakes, Escrow, EIP712 {
     {
         bool sane = terms_.pool != address(0) && terms_.appealWindow >= 1 hours && terms_.confirmWindow >= 1 hours
             && terms_.unbonding > uint256(terms_.auditLatency) + terms_.appealWindow + terms_.confirmWindow
-            && terms_.unbonding <= 90 days && terms_.evidenceBps > 0 && terms_.evidenceBps <= BPS
-            && terms_.findingCapBps <= BPS && terms_.reporterBps <= BPS / 2 && terms_.quorum > 0
-            && terms_.appealQuorum > terms_.quorum;
+            && terms_.unbonding <= 90 days && terms_.evidenceBps > 0 && terms_.evidenceBps <= BPS && terms_.findingCapBps <= BPS
+            && terms_.reporterBps <= BPS / 2 && terms_.quorum > 0 && terms_.appealQuorum > terms_.quorum;
         if (!sane) revert TermsInvalid(terms_);
         _terms = terms_;
         uint256 count = 0;
@@ -119,7 +117,8 @@ contract Stakes is IStakes, Escrow, EIP712 {
         Receipt calldata second,
         bytes calldata secondSignature
     ) external nonReentrant {
-        bool sameSlot = first.node == second.node && first.gateway == second.gateway && first.slot == second.slot;
+        bool sameSlot =
+            first.node == second.node && first.gateway == second.gateway && first.slot == second.slot;
         if (!sameSlot || first.receiptHash == second.receiptHash) revert NoContradiction();
         _checkNode(first.node, receiptDigest(first), firstSignature);
         _checkNode(second.node, receiptDigest(second), secondSignature);
@@ -134,23 +133,20 @@ contract Stakes is IStakes, Escrow, EIP712 {
         Acceptance calldata second,
         bytes calldata secondSignature
     ) external nonReentrant {
-        bool sameRoom = first.node == second.node && first.room == second.room && first.lease != second.lease;
+        bool sameRoom =
+            first.node == second.node && first.room == second.room && first.lease != second.lease;
         uint40 from = first.from > second.from ? first.from : second.from;
         uint40 until = first.until < second.until ? first.until : second.until;
         if (!sameRoom || from >= until) revert NoContradiction();
         _checkNode(first.node, acceptanceDigest(first), firstSignature);
         _checkNode(second.node, acceptanceDigest(second), secondSignature);
         // One offence for two leases in one room, whichever comes first and however often the node repeated itself.
-        (bytes32 low, bytes32 high) =
-            first.lease < second.lease ? (first.lease, second.lease) : (second.lease, first.lease);
+        (bytes32 low, bytes32 high) = first.lease < second.lease ? (first.lease, second.lease) : (second.lease, first.lease);
         _slashByEvidence(first.node, keccak256(abi.encode(ACCEPTANCE_TYPEHASH, first.node, first.room, low, high)));
     }
 
     /// @inheritdoc IStakes
-    function propose(address provider, bytes32 finding, uint128 amount, Approval[] calldata approvals)
-        external
-        nonReentrant
-    {
+    function propose(address provider, bytes32 finding, uint128 amount, Approval[] calldata approvals) external nonReentrant {
         if (amount == 0) revert ZeroAmount();
         Case storage opened = _cases[finding];
         if (opened.state != State.None) revert FindingState(finding, opened.state);

@@ -33,9 +33,7 @@ contract ChannelsTest is ChannelKit {
     function test_standsAtAnyAddressItsCodeIsPut() public {
         address elsewhere = 0x4020074e9dF2ce1deE5A9C1b5c3f541D02a10003;
         vm.etch(elsewhere, address(channels).code);
-        vm.assertTrue(
-            IChannels(elsewhere).getChannelId(config()) != channels.getChannelId(config()), "its domain is its own"
-        );
+        vm.assertTrue(IChannels(elsewhere).getChannelId(config()) != channels.getChannelId(config()), "its domain is its own");
     }
 
     // Deposits
@@ -115,9 +113,7 @@ contract ChannelsTest is ChannelKit {
                 address(usdc)
             )
         );
-        bytes32 hash = keccak256(
-            abi.encode(typehash, channel.payer, address(collector), uint256(amount), 0, START + 60, nonce)
-        );
+        bytes32 hash = keccak256(abi.encode(typehash, channel.payer, address(collector), uint256(amount), 0, START + 60, nonce));
         bytes memory signature = signed(key, keccak256(abi.encodePacked(hex"1901", domain, hash)));
         return abi.encode(uint256(0), START + 60, uint256(7), signature);
     }
@@ -151,9 +147,7 @@ contract ChannelsTest is ChannelKit {
     }
 
     function test_theCollectorCollectsForTheChannelsOnly() public {
-        refuses(
-            abi.encodeWithSelector(IDepositCollector.NotChannels.selector, address(this), address(channels))
-        );
+        refuses(abi.encodeWithSelector(IDepositCollector.NotChannels.selector, address(this), address(channels)));
         collector.collect(tenant, address(usdc), 1, 0, "");
     }
 
@@ -275,8 +269,7 @@ contract ChannelsTest is ChannelKit {
 
     function test_claimBatchDigestIsNestedTypedData() public {
         IChannels.VoucherClaim[] memory all = threeRows();
-        bytes32 entry =
-            keccak256("ClaimEntry(bytes32 channelId,uint128 maxClaimableAmount,uint128 totalClaimed)");
+        bytes32 entry = keccak256("ClaimEntry(bytes32 channelId,uint128 maxClaimableAmount,uint128 totalClaimed)");
         bytes memory entries;
         for (uint256 i = 0; i < 3; i++) {
             bytes32 id = channels.getChannelId(all[i].voucher.channel);
@@ -296,9 +289,7 @@ contract ChannelsTest is ChannelKit {
                 address(channels)
             )
         );
-        bytes32 expected = keccak256(
-            abi.encodePacked(hex"1901", domain, keccak256(abi.encode(batch, keccak256(entries))))
-        );
+        bytes32 expected = keccak256(abi.encodePacked(hex"1901", domain, keccak256(abi.encode(batch, keccak256(entries)))));
         eq(channels.getClaimBatchDigest(all), expected, "digest");
     }
 
@@ -409,12 +400,9 @@ contract ChannelsTest is ChannelKit {
         bytes32 id = deposit(channel, 10 * USD);
         IChannels.VoucherClaim[] memory all = rows(row(channel, TENANT_KEY, 4 * USD, 4 * USD));
         bytes[] memory calls = new bytes[](2);
-        calls[0] = abi.encodeCall(
-            channels.claimWithSignature, (all, signed(GATEWAY_KEY, channels.getClaimBatchDigest(all)))
-        );
+        calls[0] = abi.encodeCall(channels.claimWithSignature, (all, signed(GATEWAY_KEY, channels.getClaimBatchDigest(all))));
         calls[1] = abi.encodeCall(
-            channels.refundWithSignature,
-            (channel, 6 * USD, 0, signed(GATEWAY_KEY, channels.getRefundDigest(id, 0, 6 * USD)))
+            channels.refundWithSignature, (channel, 6 * USD, 0, signed(GATEWAY_KEY, channels.getRefundDigest(id, 0, 6 * USD)))
         );
         vm.prank(stranger);
         channels.multicall(calls);

@@ -57,7 +57,9 @@ contract DayTest is ChannelKit, PayoutKit {
 
     function treeOfDay(uint128 hour) private pure returns (bytes32[][] memory) {
         bytes32[] memory leaves = new bytes32[](PROVIDERS);
-        for (uint256 i = 0; i < PROVIDERS; i++) leaves[i] = leafOf(providerAt(i), (1 + hour) * USD);
+        for (uint256 i = 0; i < PROVIDERS; i++) {
+            leaves[i] = leafOf(providerAt(i), (1 + hour) * USD);
+        }
         return treeOf(leaves);
     }
 
@@ -92,7 +94,9 @@ contract DayTest is ChannelKit, PayoutKit {
             // One transaction may use so much since Osaka (EIP-7825).
             vm.assertLe(used(), 16_777_216, "gas of one transaction");
         }
-        for (uint256 i = 0; i < TENANTS; i++) eq(claimedOf(channelOf(i)), USD + i * 1009, "claimed");
+        for (uint256 i = 0; i < TENANTS; i++) {
+            eq(claimedOf(channelOf(i)), USD + i * 1009, "claimed");
+        }
     }
 
     function payProviders() private returns (uint256 roots, uint256 payments) {

@@ -100,11 +100,15 @@ contract EscrowTest is ChannelKit, LeaseKit, PayoutKit, Callback {
         leases = new Leases(rogue, guardian);
         payouts = new Payouts(rogue, guardian, payoutTerms());
         address[] memory auditors = new address[](5);
-        for (uint256 i = 0; i < 5; i++) auditors[i] = vm.addr(auditorKeys[i]);
+        for (uint256 i = 0; i < 5; i++) {
+            auditors[i] = vm.addr(auditorKeys[i]);
+        }
         stakes = new Stakes(rogue, guardian, stakeTerms(), auditors);
         rogue.mint(address(this), 1000 * USD);
         address[4] memory spenders = [address(channels), address(leases), address(payouts), address(stakes)];
-        for (uint256 i = 0; i < 4; i++) rogue.approve(spenders[i], type(uint256).max);
+        for (uint256 i = 0; i < 4; i++) {
+            rogue.approve(spenders[i], type(uint256).max);
+        }
         stakes.register(keccak256("us"));
     }
 
@@ -133,7 +137,9 @@ contract EscrowTest is ChannelKit, LeaseKit, PayoutKit, Callback {
             this.tryWayIn(way, 100);
         }
         rogue.setFee(0);
-        for (uint256 way = 0; way < 5; way++) wayIn(way, 100);
+        for (uint256 way = 0; way < 5; way++) {
+            wayIn(way, 100);
+        }
     }
 
     function test_refusesATokenThatShrinks() public {
@@ -168,9 +174,7 @@ contract EscrowTest is ChannelKit, LeaseKit, PayoutKit, Callback {
         if (reentered == address(0)) return;
         (bool done, bytes memory answer) = reentered.call(reentry);
         vm.assertTrue(!done, "a call from within a call goes through");
-        eq(
-            bytes32(answer), bytes32(ReentrancyGuardTransient.ReentrancyGuardReentrantCall.selector), "for another reason"
-        );
+        eq(bytes32(answer), bytes32(ReentrancyGuardTransient.ReentrancyGuardReentrantCall.selector), "for another reason");
         rogue.count();
     }
 

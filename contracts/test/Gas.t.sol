@@ -137,10 +137,7 @@ contract GasTest is ChannelKit, LeaseKit, PayoutKit {
             leases.deposit(bid_.provider, 1);
             bytes32 id = leases.orderId(each);
             openings[i] = ILeases.Opening(
-                each,
-                signed(tenantKey, leases.orderDigest(each)),
-                bid_,
-                signed(providerKey, leases.bidDigest(id, bid_))
+                each, signed(tenantKey, leases.orderDigest(each)), bid_, signed(providerKey, leases.bidDigest(id, bid_))
             );
             closings[i] = closing(id, leaseOf(each, bid_));
             closings[i].tenantSignature = signed(tenantKey, leases.closeDigest(id));
@@ -154,7 +151,9 @@ contract GasTest is ChannelKit, LeaseKit, PayoutKit {
 
     function test_payouts() public {
         bytes32[] memory leaves = new bytes32[](1000);
-        for (uint256 i = 0; i < 1000; i++) leaves[i] = leafOf(address(uint160(0xf000 + i)), uint128(USD));
+        for (uint256 i = 0; i < 1000; i++) {
+            leaves[i] = leafOf(address(uint160(0xf000 + i)), uint128(USD));
+        }
         leaves[7] = leafOf(provider, 2 * USD);
         bytes32[][] memory tree = treeOf(leaves);
         postRoot(rootOf(tree), 1000 * USD, 1);

@@ -106,7 +106,9 @@ contract InvariantsTest {
         all = new FuzzSelector[](1);
         all[0].addr = address(moves);
         all[0].selectors = new bytes4[](34);
-        for (uint256 i = 0; i < 34; i++) all[0].selectors[i] = selectors[i];
+        for (uint256 i = 0; i < 34; i++) {
+            all[0].selectors[i] = selectors[i];
+        }
     }
 
     function invariant_moneyIsNeitherMadeNorLostNorTakenNorStuck() external view {
@@ -115,13 +117,17 @@ contract InvariantsTest {
         for (uint256 escrow = 0; escrow < 4; escrow++) {
             IEscrow held = moves.escrows()[escrow];
             uint256 books = escrow == 3 ? moves.poolsCredit() : 0;
-            for (uint256 i = 0; i < 4; i++) books += moves.bookOf(escrow, i);
+            for (uint256 i = 0; i < 4; i++) {
+                books += moves.bookOf(escrow, i);
+            }
             vm.assertEq(books, held.held(), "the books are what is held");
             vm.assertEq(books, usdc.balanceOf(address(held)), "what is held is there");
         }
         for (uint256 i = 0; i < 4; i++) {
             uint256 worth = usdc.balanceOf(moves.party(i));
-            for (uint256 escrow = 0; escrow < 4; escrow++) worth += moves.bookOf(escrow, i);
+            for (uint256 escrow = 0; escrow < 4; escrow++) {
+                worth += moves.bookOf(escrow, i);
+            }
             int256 expected = int256(moves.MONEY()) + moves.won(i);
             vm.assertTrue(int256(worth) == expected, "each has what it had, and what was agreed");
             all += worth;

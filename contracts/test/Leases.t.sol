@@ -52,15 +52,7 @@ contract LeasesTest is LeaseKit {
         bytes32 id = leases.orderId(order());
         vm.expectEmit();
         emit ILeases.LeaseOpened(
-            id,
-            tenant,
-            provider,
-            bid().node,
-            RATE,
-            48 * USD,
-            uint40(START),
-            uint40(START + 5 minutes),
-            10 minutes
+            id, tenant, provider, bid().node, RATE, 48 * USD, uint40(START), uint40(START + 5 minutes), 10 minutes
         );
         vm.prank(stranger);
         eq(leases.open(opening), id, "id");
@@ -203,9 +195,7 @@ contract LeasesTest is LeaseKit {
         leases.open(opening);
         eq(uint256(leases.slotOf(id)), 1, "remembered");
         vm.warp(START + 5 minutes + 1);
-        refuses(
-            abi.encodeWithSelector(ILeases.OrderExpired.selector, id, START + 5 minutes, START + 5 minutes + 1)
-        );
+        refuses(abi.encodeWithSelector(ILeases.OrderExpired.selector, id, START + 5 minutes, START + 5 minutes + 1));
         leases.open(opening);
     }
 
@@ -417,9 +407,7 @@ contract LeasesTest is LeaseKit {
 
     // Whatever the numbers
 
-    function testFuzz_theDepositIsSplitWholly(uint96 rate, uint128 deposit, uint32[3] memory waits, uint128 more)
-        public
-    {
+    function testFuzz_theDepositIsSplitWholly(uint96 rate, uint128 deposit, uint32[3] memory waits, uint128 more) public {
         rate = uint96(bound(rate, 0, 1e18));
         deposit = uint128(bound(deposit, 1, 900_000 * USD));
         more = uint128(bound(more, 1, 100_000 * USD));
@@ -455,11 +443,7 @@ contract LeasesTest is LeaseKit {
         eq(leases.balanceOf(tenant), 1_000_000 * USD - exact, "the rest is the tenant's");
     }
 
-    function leaseWith(ILeases.Lease memory lease, uint128 deposit, uint40 endsAt)
-        private
-        pure
-        returns (ILeases.Lease memory)
-    {
+    function leaseWith(ILeases.Lease memory lease, uint128 deposit, uint40 endsAt) private pure returns (ILeases.Lease memory) {
         return ILeases.Lease({
             tenant: lease.tenant,
             provider: lease.provider,

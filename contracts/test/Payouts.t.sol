@@ -208,17 +208,9 @@ contract PayoutsTest is PayoutKit {
         payouts.answer(gateway, provider, 5 * USD, 5 * USD, proof);
         eq(payouts.rootOf(gateway), root, "counts");
         eq(payouts.gatewayOf(gateway).deposited, 1010 * USD, "the deposit is the gateway's");
-        refuses(
-            abi.encodeWithSelector(
-                IPayouts.ChallengeUnknown.selector, gateway, provider, uint32(1), 5 * USD
-            )
-        );
+        refuses(abi.encodeWithSelector(IPayouts.ChallengeUnknown.selector, gateway, provider, uint32(1), 5 * USD));
         payouts.answer(gateway, provider, 5 * USD, 5 * USD, proof);
-        refuses(
-            abi.encodeWithSelector(
-                IPayouts.ChallengeUnknown.selector, gateway, provider, uint32(1), 5 * USD
-            )
-        );
+        refuses(abi.encodeWithSelector(IPayouts.ChallengeUnknown.selector, gateway, provider, uint32(1), 5 * USD));
         payouts.returnChallenge(gateway, provider, 1, 5 * USD);
     }
 
@@ -257,17 +249,11 @@ contract PayoutsTest is PayoutKit {
         postRoot(keccak256("root"), 100 * USD, 1);
         refuses(abi.encodeWithSelector(IPayouts.IouTooNew.selector, uint32(2), uint32(1)));
         payouts.challenge(gateway, provider, 2, 5 * USD, signature);
-        refuses(
-            abi.encodeWithSelector(IPayouts.IouSignatureInvalid.selector, gateway, provider, uint32(1), 5 * USD)
-        );
+        refuses(abi.encodeWithSelector(IPayouts.IouSignatureInvalid.selector, gateway, provider, uint32(1), 5 * USD));
         payouts.challenge(gateway, provider, 1, 5 * USD, signature);
         challenged(5 * USD);
         signature = iou(GATEWAY_KEY, provider, 1, 5 * USD);
-        refuses(
-            abi.encodeWithSelector(
-                IPayouts.ChallengeExists.selector, gateway, provider, uint32(1), 5 * USD
-            )
-        );
+        refuses(abi.encodeWithSelector(IPayouts.ChallengeExists.selector, gateway, provider, uint32(1), 5 * USD));
         payouts.challenge(gateway, provider, 1, 5 * USD, signature);
         vm.warp(START + WINDOW);
         signature = iou(GATEWAY_KEY, provider, 1, 6 * USD);
@@ -355,7 +341,9 @@ contract PayoutsTest is PayoutKit {
 
     function test_refusesTermsThatProtectNobody() public {
         IPayouts.Terms[7] memory bad;
-        for (uint256 i = 0; i < 7; i++) bad[i] = payoutTerms();
+        for (uint256 i = 0; i < 7; i++) {
+            bad[i] = payoutTerms();
+        }
         bad[0].challengeWindow = 1 hours - 1;
         bad[1].challengeWindow = 24 hours + 1;
         bad[2].answerWindow = 1 hours - 1;
@@ -386,8 +374,7 @@ contract PayoutsTest is PayoutKit {
             uint128 each = uint128(bound(owed[i], 1, 1_000_000 * USD));
             uint128 paid = payouts.paidTo(gateway, provider);
             IPayouts.Gateway memory state = payouts.gatewayOf(gateway);
-            bool postable =
-                each + 1 >= state.pendingTotal && each + 1 <= state.deposited && state.bond >= 1000 * USD;
+            bool postable = each + 1 >= state.pendingTotal && each + 1 <= state.deposited && state.bond >= 1000 * USD;
             if (byRoot[i]) {
                 if (!postable) continue;
                 (bytes32 root, bytes32[] memory proof) = pair(provider, each);

@@ -384,7 +384,9 @@ contract StakesTest is Kit {
 
     function test_unbondingIsLongerThanAuditAndDispute() public {
         IStakes.Terms[10] memory bad;
-        for (uint256 i = 0; i < 10; i++) bad[i] = stakeTerms();
+        for (uint256 i = 0; i < 10; i++) {
+            bad[i] = stakeTerms();
+        }
         bad[0].unbonding = 14 days;
         bad[1].unbonding = 90 days + 1;
         bad[2].appealWindow = 1 hours - 1;
@@ -396,7 +398,9 @@ contract StakesTest is Kit {
         bad[8].pool = address(0);
         bad[9].quorum = 0;
         address[] memory auditors = new address[](5);
-        for (uint256 i = 0; i < 5; i++) auditors[i] = vm.addr(auditorKeys[i]);
+        for (uint256 i = 0; i < 5; i++) {
+            auditors[i] = vm.addr(auditorKeys[i]);
+        }
         for (uint256 i = 0; i < 10; i++) {
             refuses(abi.encodeWithSelector(IStakes.TermsInvalid.selector, bad[i]));
             new Stakes(usdc, guardian, bad[i], auditors);
@@ -417,9 +421,7 @@ contract StakesTest is Kit {
         rich(provider);
         staked(100 * USD);
         IStakes.Approval[] memory one = new IStakes.Approval[](1);
-        one[0] = IStakes.Approval(
-            auditors[0], signed(STRANGER_KEY, stakes.findingDigest(provider, FINDING, 20 * USD))
-        );
+        one[0] = IStakes.Approval(auditors[0], signed(STRANGER_KEY, stakes.findingDigest(provider, FINDING, 20 * USD)));
         stakes.propose(provider, FINDING, 20 * USD, one);
         eq(stakes.providerOf(provider).frozen, 20 * USD, "by EIP-1271");
     }

@@ -9,8 +9,8 @@ library Signatures {
     /// @dev By the signer's key first, whatever code is at its address: what a key signed stays signed, also when its account
     /// takes on code later (EIP-7702); and no look at the account's code is paid for.
     function isValid(address signer, bytes32 digest, bytes calldata signature) internal view returns (bool) {
-        return isByKey(signer, digest, signature)
-            || SignatureChecker.isValidERC1271SignatureNowCalldata(signer, digest, signature);
+        return
+            isByKey(signer, digest, signature) || SignatureChecker.isValidERC1271SignatureNowCalldata(signer, digest, signature);
     }
 
     /// @dev By the signer's key only.

@@ -34,26 +34,16 @@ contract Eip3009Collector is IDepositCollector {
     }
 
     /// @inheritdoc IDepositCollector
-    function collect(
-        address payer,
-        address token,
-        uint256 amount,
-        bytes32 channelId,
-        bytes calldata collectorData
-    ) external {
+    function collect(address payer, address token, uint256 amount, bytes32 channelId, bytes calldata collectorData) external {
         if (msg.sender != channels) revert NotChannels(msg.sender, channels);
         (uint256 validAfter, uint256 validBefore, uint256 salt, bytes memory signature) =
             abi.decode(collectorData, (uint256, uint256, uint256, bytes));
         bytes32 nonce = keccak256(abi.encode(channelId, salt));
         if (payer.code.length == 0) {
             (uint8 v, bytes32 r, bytes32 s) = ECDSA.parse(signature);
-            IERC3009(token).receiveWithAuthorization(
-                payer, address(this), amount, validAfter, validBefore, nonce, v, r, s
-            );
+            IERC3009(token).receiveWithAuthorization(payer, address(this), amount, validAfter, validBefore, nonce, v, r, s);
         } else {
-            IERC3009Bytes(token).receiveWithAuthorization(
-                payer, address(this), amount, validAfter, validBefore, nonce, signature
-            );
+            IERC3009Bytes(token).receiveWithAuthorization(payer, address(this), amount, validAfter, validBefore, nonce, signature);
         }
         IERC20(token).safeTransfer(msg.sender, amount);
     }

@@ -84,12 +84,7 @@ interface IChannels is IEscrow {
     /// @notice Puts `amount` into a channel, which its first deposit creates.
     /// @param collector Brings the tokens from the payer with the payer's signature. Zero: they are the caller's own, by an
     /// approval for this contract.
-    function deposit(
-        ChannelConfig calldata config,
-        uint128 amount,
-        address collector,
-        bytes calldata collectorData
-    ) external;
+    function deposit(ChannelConfig calldata config, uint128 amount, address collector, bytes calldata collectorData) external;
 
     /// @notice Books what vouchers allow, for the receiver or its authorizer. Moves no tokens.
     function claim(VoucherClaim[] calldata voucherClaims) external;
@@ -126,9 +121,6 @@ interface IChannels is IEscrow {
     /// @notice `balance`: all deposited less what was returned; `totalClaimed` of it is the receiver's.
     function channels(bytes32 channelId) external view returns (uint128 balance, uint128 totalClaimed);
     function pendingWithdrawals(bytes32 channelId) external view returns (uint128 amount, uint40 initiatedAt);
-    function receivers(address receiver, address token)
-        external
-        view
-        returns (uint128 totalClaimed, uint128 totalSettled);
+    function receivers(address receiver, address token) external view returns (uint128 totalClaimed, uint128 totalSettled);
     function refundNonce(bytes32 channelId) external view returns (uint256);
 }

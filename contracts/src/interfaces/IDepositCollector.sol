@@ -9,11 +9,5 @@ interface IDepositCollector {
     /// @notice Moves `amount` of `token` from `payer` to the channels contract, which is the only caller.
     /// @dev Must check that `payer` agreed to this very channel. The caller measures what arrives.
     /// @param collectorData What this collector needs; its own contract says in which form.
-    function collect(
-        address payer,
-        address token,
-        uint256 amount,
-        bytes32 channelId,
-        bytes calldata collectorData
-    ) external;
+    function collect(address payer, address token, uint256 amount, bytes32 channelId, bytes calldata collectorData) external;
 }

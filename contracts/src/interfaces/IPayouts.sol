@@ -69,9 +69,7 @@ interface IPayouts is IEscrow {
     event RootPosted(address indexed gateway, uint32 indexed epoch, bytes32 root, uint128 total, uint40 countsFrom);
     event RootVoided(address indexed gateway, uint32 indexed epoch, bytes32 root, address challenger, uint128 penalty);
     event Claimed(address indexed gateway, address indexed provider, uint128 amount, uint128 paid);
-    event ChallengeOpened(
-        address indexed gateway, address indexed provider, uint32 epoch, uint128 cumulative, uint40 answerBy
-    );
+    event ChallengeOpened(address indexed gateway, address indexed provider, uint32 epoch, uint128 cumulative, uint40 answerBy);
     event ChallengeAnswered(address indexed gateway, address indexed provider, uint32 epoch, uint128 cumulative);
     event ChallengeReturned(
         address indexed gateway, address indexed provider, uint32 epoch, uint128 cumulative, address challenger
@@ -120,17 +118,14 @@ interface IPayouts is IEscrow {
     function claim(address gateway, address provider, uint128 cumulative, bytes32[] calldata proof) external;
 
     /// @notice The same by the gateway's IOU, whatever its roots say.
-    function claimByIou(address gateway, address provider, uint32 epoch, uint128 cumulative, bytes calldata signature)
-        external;
+    function claimByIou(address gateway, address provider, uint32 epoch, uint128 cumulative, bytes calldata signature) external;
 
     /// @notice Says that a pending root owes less than this IOU. Takes the challenge's deposit from the caller.
-    function challenge(address gateway, address provider, uint32 epoch, uint128 cumulative, bytes calldata signature)
-        external;
+    function challenge(address gateway, address provider, uint32 epoch, uint128 cumulative, bytes calldata signature) external;
 
     /// @notice Shows that the pending root's leaf for a provider, `cumulative`, is no less than the IOU of a challenge, `owed`. For
     /// anybody.
-    function answer(address gateway, address provider, uint128 owed, uint128 cumulative, bytes32[] calldata proof)
-        external;
+    function answer(address gateway, address provider, uint128 owed, uint128 cumulative, bytes32[] calldata proof) external;
 
     /// @notice Voids a root whose challenge was not answered in time. For anybody; the penalty is the challenger's.
     function voidRoot(address gateway, address provider, uint128 owed) external;
@@ -150,10 +145,7 @@ interface IPayouts is IEscrow {
 
     function terms() external view returns (Terms memory);
     function gatewayOf(address gateway) external view returns (Gateway memory);
-    function challengeOf(address gateway, address provider, uint32 epoch, uint128 owed)
-        external
-        view
-        returns (Challenge memory);
+    function challengeOf(address gateway, address provider, uint32 epoch, uint128 owed) external view returns (Challenge memory);
     function withdrawalOf(address gateway) external view returns (Withdrawal memory);
 
     /// @notice The root that claims are measured by now.
@@ -165,8 +157,5 @@ interface IPayouts is IEscrow {
 
     /// @notice What of a gateway's money no root lays claim to. IOUs may still draw on it.
     function withdrawable(address gateway) external view returns (uint128);
-    function iouDigest(address gateway, address provider, uint32 epoch, uint128 cumulative)
-        external
-        view
-        returns (bytes32);
+    function iouDigest(address gateway, address provider, uint32 epoch, uint128 cumulative) external view returns (bytes32);
 }

@@ -56,8 +56,7 @@ contract MockUSDC is ERC3009 {
         bytes32 nonce,
         bytes calldata signature
     ) private {
-        bytes32 digest =
-            _hashTypedDataV4(keccak256(abi.encode(typehash, from, to, value, validAfter, validBefore, nonce)));
+        bytes32 digest = _hashTypedDataV4(keccak256(abi.encode(typehash, from, to, value, validAfter, validBefore, nonce)));
         if (!SignatureChecker.isValidSignatureNowCalldata(from, digest, signature)) revert ERC3009InvalidSignature();
         _transferWithAuthorization(from, to, value, validAfter, validBefore, nonce);
     }

@@ -40,7 +40,9 @@ abstract contract PayoutMoves is World {
 
     function leavesOf(uint128[4] storage owed) private view returns (bytes32[][] memory) {
         bytes32[] memory leaves = new bytes32[](4);
-        for (uint256 i = 0; i < 4; i++) leaves[i] = leafOf(party(i), owed[i]);
+        for (uint256 i = 0; i < 4; i++) {
+            leaves[i] = leafOf(party(i), owed[i]);
+        }
         return treeOf(leaves);
     }
 
@@ -93,7 +95,9 @@ abstract contract PayoutMoves is World {
     function payoutChallenge(uint8 g, uint8 p, uint8 challenger) external {
         (g, p) = (g % 4, p % 4);
         // A gateway with a root that pends, if there is one: most of the time most have none.
-        for (uint8 i = 0; i < 4 && payouts.gatewayOf(party(g)).pendingRoot == 0; i++) g = (g + 1) % 4;
+        for (uint8 i = 0; i < 4 && payouts.gatewayOf(party(g)).pendingRoot == 0; i++) {
+            g = (g + 1) % 4;
+        }
         IPayouts.Gateway memory state = payouts.gatewayOf(party(g));
         uint128 owed = _owed[g][p];
         bool late = block.timestamp >= state.pendingSince + 1 hours;

@@ -123,7 +123,9 @@ abstract contract StakeMoves is World {
 
     function endFindings() public {
         vm.warp(block.timestamp + 7 days + 1);
-        for (uint256 j = 0; j < _findings.length; j++) judgeFinding(_findings[j]);
+        for (uint256 j = 0; j < _findings.length; j++) {
+            judgeFinding(_findings[j]);
+        }
     }
 
     function leaveStakes(uint256 i) public {

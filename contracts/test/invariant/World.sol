@@ -18,9 +18,13 @@ abstract contract World is ChannelKit, LeaseKit, PayoutKit {
     address[4] private _parties;
 
     constructor() {
-        for (uint256 i = 0; i < PARTIES; i++) _parties[i] = vm.addr(keyOf(i));
+        for (uint256 i = 0; i < PARTIES; i++) {
+            _parties[i] = vm.addr(keyOf(i));
+        }
         setUp();
-        for (uint256 i = 0; i < PARTIES; i++) rich(party(i));
+        for (uint256 i = 0; i < PARTIES; i++) {
+            rich(party(i));
+        }
     }
 
     function keyOf(uint256 i) internal pure returns (uint256) {

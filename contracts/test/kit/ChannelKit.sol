@@ -25,11 +25,7 @@ abstract contract ChannelKit is Kit {
         return channels.getChannelId(channel);
     }
 
-    function voucher(IChannels.ChannelConfig memory channel, uint256 key, uint128 ceiling)
-        internal
-        view
-        returns (bytes memory)
-    {
+    function voucher(IChannels.ChannelConfig memory channel, uint256 key, uint128 ceiling) internal view returns (bytes memory) {
         return signed(key, channels.getVoucherDigest(channels.getChannelId(channel), ceiling));
     }
 

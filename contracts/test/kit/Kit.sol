@@ -66,10 +66,14 @@ abstract contract Kit {
         payouts = new Payouts(usdc, guardian, payoutTerms());
         auditorKeys = risingKeys(5);
         address[] memory auditors = new address[](5);
-        for (uint256 i = 0; i < 5; i++) auditors[i] = vm.addr(auditorKeys[i]);
+        for (uint256 i = 0; i < 5; i++) {
+            auditors[i] = vm.addr(auditorKeys[i]);
+        }
         stakes = new Stakes(usdc, guardian, stakeTerms(), auditors);
         address[5] memory all = [tenant, provider, gateway, stranger, address(this)];
-        for (uint256 i = 0; i < all.length; i++) rich(all[i]);
+        for (uint256 i = 0; i < all.length; i++) {
+            rich(all[i]);
+        }
     }
 
     function payoutTerms() internal pure returns (IPayouts.Terms memory) {
@@ -115,7 +119,9 @@ abstract contract Kit {
 
     function risingKeys(uint256 count) private pure returns (uint256[] memory keys) {
         keys = new uint256[](count);
-        for (uint256 i = 0; i < count; i++) keys[i] = 0xad1 + i;
+        for (uint256 i = 0; i < count; i++) {
+            keys[i] = 0xad1 + i;
+        }
         for (uint256 i = 0; i < count; i++) {
             for (uint256 j = i + 1; j < count; j++) {
                 if (vm.addr(keys[j]) < vm.addr(keys[i])) (keys[i], keys[j]) = (keys[j], keys[i]);

@@ -31,11 +31,7 @@ abstract contract LeaseKit is Kit {
         });
     }
 
-    function openingOf(ILeases.Order memory order_, ILeases.Bid memory bid_)
-        internal
-        view
-        returns (ILeases.Opening memory)
-    {
+    function openingOf(ILeases.Order memory order_, ILeases.Bid memory bid_) internal view returns (ILeases.Opening memory) {
         return ILeases.Opening({
             order: order_,
             tenantSignature: signed(TENANT_KEY, leases.orderDigest(order_)),
@@ -45,11 +41,7 @@ abstract contract LeaseKit is Kit {
     }
 
     /// @dev The struct of a lease that opens now.
-    function leaseOf(ILeases.Order memory order_, ILeases.Bid memory bid_)
-        internal
-        view
-        returns (ILeases.Lease memory)
-    {
+    function leaseOf(ILeases.Order memory order_, ILeases.Bid memory bid_) internal view returns (ILeases.Lease memory) {
         return ILeases.Lease({
             tenant: order_.tenant,
             provider: bid_.provider,

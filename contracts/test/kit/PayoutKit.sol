@@ -12,16 +12,16 @@ abstract contract PayoutKit is Kit {
     /// @dev A tree in layers: `tree[0]` the leaves, the last the root. A node without a sibling goes up as it is.
     function treeOf(bytes32[] memory leaves) internal pure returns (bytes32[][] memory tree) {
         uint256 depth = 1;
-        for (uint256 width = leaves.length; width > 1; width = (width + 1) / 2) depth++;
+        for (uint256 width = leaves.length; width > 1; width = (width + 1) / 2) {
+            depth++;
+        }
         tree = new bytes32[][](depth);
         tree[0] = leaves;
         for (uint256 i = 1; i < depth; i++) {
             bytes32[] memory below = tree[i - 1];
             tree[i] = new bytes32[]((below.length + 1) / 2);
             for (uint256 j = 0; j < tree[i].length; j++) {
-                tree[i][j] = 2 * j + 1 < below.length
-                    ? Hashes.commutativeKeccak256(below[2 * j], below[2 * j + 1])
-                    : below[2 * j];
+                tree[i][j] = 2 * j + 1 < below.length ? Hashes.commutativeKeccak256(below[2 * j], below[2 * j + 1]) : below[2 * j];
             }
         }
     }
@@ -39,16 +39,14 @@ abstract contract PayoutKit is Kit {
             index /= 2;
         }
         bytes32[] memory exact = new bytes32[](length);
-        for (uint256 i = 0; i < length; i++) exact[i] = proof[i];
+        for (uint256 i = 0; i < length; i++) {
+            exact[i] = proof[i];
+        }
         return exact;
     }
 
     /// @dev A tree of two: this leaf, and one of a neighbour nobody asks about.
-    function pair(address provider_, uint128 cumulative)
-        internal
-        pure
-        returns (bytes32 root, bytes32[] memory proof)
-    {
+    function pair(address provider_, uint128 cumulative) internal pure returns (bytes32 root, bytes32[] memory proof) {
         bytes32[] memory leaves = new bytes32[](2);
         leaves[0] = leafOf(provider_, cumulative);
         leaves[1] = leafOf(address(0xeeee), 1);
@@ -56,11 +54,7 @@ abstract contract PayoutKit is Kit {
         return (rootOf(tree), proofOf(tree, 0));
     }
 
-    function iou(uint256 key, address provider_, uint32 epoch, uint128 cumulative)
-        internal
-        view
-        returns (bytes memory)
-    {
+    function iou(uint256 key, address provider_, uint32 epoch, uint128 cumulative) internal view returns (bytes memory) {
         return signed(key, payouts.iouDigest(gateway, provider_, epoch, cumulative));
     }
 
