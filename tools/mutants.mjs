@@ -1,7 +1,7 @@
 // `npm run contracts:mutants [-- WORD]`: plants each bug of contracts/mutants (those with WORD in their name) into a copy of the
 // contracts and runs the tests that must catch it; fails when one goes through. `--check` only tells whether each still applies.
 //
-// A mutant is a patch with two lines before it: what it breaks, and `test: ` with the test contract that catches it.
+// A mutant is a patch with two lines before it: what it breaks, and `test: ` with the test contracts that catch it, as a pattern.
 import { spawnSync } from 'node:child_process'
 import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -26,7 +26,7 @@ process.stdout.write(`${mutants.length} mutants: all good\n`)
 function readMutant(file) {
   const path = join(contracts, 'mutants', file)
   const [what, test] = readFileSync(path, 'utf8').split('\n')
-  const match = /^test: (\w+)$/.exec(test ?? '')
+  const match = /^test: (\S+)$/.exec(test ?? '')
   if (!match) fail(`${file} does not say in its second line which test catches it`)
   return { name: file.replace(/\.patch$/, ''), path, what, test: match[1] }
 }
