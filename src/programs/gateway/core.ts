@@ -81,7 +81,7 @@ export function createCore(
   const book = new LeaseBook({
     ...bookParts,
     hosts: keepHosts({ table: hosts, domain: config.leaseDomain, linkOf: network.linkOfNode }),
-    nodes: () => network.nodes().map(({ link }) => link),
+    linkedNodes: network.linkedNodes,
   })
   const meter = createMeter({
     store,
@@ -137,7 +137,7 @@ export function createCore(
     },
   }
   metrics.watch(() => ({
-    nodesLinked: network.nodes().length,
+    nodesLinked: network.linkedNodes(),
     slotsFree: freeSlots(network.nodes()),
     queueDepth: room.size,
     settlementBacklog: meter.backlog,

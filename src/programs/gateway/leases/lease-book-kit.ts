@@ -78,7 +78,7 @@ export async function setupBook(t: TestContext, credit = 1_000_000_000n) {
     const book = new LeaseBook({
       ...parts,
       hosts: keepHosts({ table: hosts, domain: 'localhost', linkOf: parts.linkOf }),
-      nodes: () => [...links.values()],
+      linkedNodes: () => links.size,
     })
     return { book, service: serveDeployments({ ...parts, book, place }) }
   }

@@ -26,7 +26,7 @@ export const HOLD_MS = 60 * MINUTE
 export type BookParts = Omit<LeaseParts, 'changed' | 'signal' | 'pause'> & {
   readonly hosts: LeaseHosts
   /** All that are linked. */
-  readonly nodes: () => readonly NodeLink[]
+  readonly linkedNodes: () => number
 }
 
 export class LeaseBook {

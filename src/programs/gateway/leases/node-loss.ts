@@ -24,17 +24,19 @@ type Lost = Missing & { readonly lastHeardAt: Millis; readonly why: string }
 export function watchForLoss(parts: {
   readonly now: () => Millis
   readonly linkOf: (node: string) => NodeLink | undefined
-  readonly nodes: () => readonly NodeLink[]
+  /** How many nodes are linked. */
+  readonly linkedNodes: () => number
   readonly lost: (node: string, lastHeardAt: Millis, why: string) => void
 }): LossWatch {
-  const { now, linkOf, nodes, lost } = parts
+  const { now, linkOf, linkedNodes, lost } = parts
   const missing = new Map<string, Lost>()
   const timer = setInterval(look, LOOK_MS)
   timer.unref()
 
   function look(): void {
+    if (missing.size === 0) return
     for (const node of missing.keys()) if (linkOf(node)) missing.delete(node)
-    for (const node of givenUp(missing, nodes().length, now())) {
+    for (const node of givenUp(missing, linkedNodes(), now())) {
       const one = missing.get(node)
       missing.delete(node)
       if (one) lost(node, one.lastHeardAt, one.why)
