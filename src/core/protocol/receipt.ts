@@ -121,15 +121,39 @@ const isWithin = (value: unknown, most: number): boolean => isCount(value) && va
 const isFinish = (value: unknown): boolean =>
   value === 'stop' || value === 'length' || value === 'cancelled' || value === 'failed'
 
-/** One batch on the link: the exact signed texts in leaf order. The gateway works the root out again. */
-export const receiptBatchSchema = z.strictObject({
+const batchHeadSchema = z.strictObject({
   signedAtMs: z.int().min(0),
   /** base64url Ed25519 over `batchText`. */
   signature: z.string().max(200),
-  /** Canonical JSON of each receipt. */
-  receipts: z.array(z.string().max(8192)).min(1).max(MAX_RECEIPTS_PER_BATCH),
 })
-export type ReceiptBatch = z.infer<typeof receiptBatchSchema>
+/** One batch on the link: the exact signed texts in leaf order. The gateway works the root out again. */
+export type ReceiptBatch = z.infer<typeof batchHeadSchema> & {
+  /** Canonical JSON of each receipt, at most `MAX_RECEIPT_CHARACTERS`. */
+  readonly receipts: readonly string[]
+}
+
+const MAX_RECEIPT_CHARACTERS = 8192
+
+/** A batch as it travels: a line for the signature, then a line a receipt. Canonical JSON has no line breaks. */
+export function receiptBatchLines({ signedAtMs, signature, receipts }: ReceiptBatch): string {
+  return [JSON.stringify({ signedAtMs, signature }), ...receipts].join('\n')
+}
+
+/** The other way; or what is malformed. Of the receipts only their sizes are looked at. */
+export function readReceiptBatch(lines: string): ReceiptBatch | string {
+  const [head = '', ...receipts] = lines.split('\n')
+  if (receipts.length === 0 || receipts.length > MAX_RECEIPTS_PER_BATCH)
+    return `${receipts.length} receipts, not 1 to ${MAX_RECEIPTS_PER_BATCH}`
+  const tooLong = receipts.find(({ length }) => length > MAX_RECEIPT_CHARACTERS)
+  if (tooLong !== undefined)
+    return `a receipt of ${tooLong.length} characters, limit ${MAX_RECEIPT_CHARACTERS}`
+  try {
+    const read = batchHeadSchema.safeParse(JSON.parse(head))
+    return read.success ? { ...read.data, receipts } : 'its first line is not a signature'
+  } catch {
+    return 'its first line is not JSON'
+  }
+}
 
 /** Ids that are durably committed: the node may forget them. */
 export const receiptsAckSchema = z.strictObject({
