@@ -230,10 +230,10 @@ describe('readInferenceRequest', () => {
 })
 
 const batchOf = (receipts: string[]) => ({ signedAtMs: 1, signature: 's', receipts })
+const again = (receipts: string[]) => readReceiptBatch(receiptBatchLines(batchOf(receipts)))
 
 describe('receipts', () => {
   it('travel as lines, within limits tested at their edges', () => {
-    const again = (receipts: string[]) => readReceiptBatch(receiptBatchLines(batchOf(receipts)))
     for (const receipts of [['{"a":"é"}', '{}'], ['x'.repeat(8192)], Array(256).fill('{}')])
       assert.deepEqual(again(receipts), batchOf(receipts))
     assert.equal(again(['x'.repeat(8193)]), 'a receipt of 8193 characters, limit 8192')
