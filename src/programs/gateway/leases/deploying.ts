@@ -106,6 +106,8 @@ export function newDeployment(input: {
         startedAt: null,
         replicas: [],
         avoid: [],
+        failedStarts: 0,
+        drain: null,
         purse: NEW_PURSE,
       },
     })),

@@ -6,11 +6,17 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { reasonOf } from '../../../core/base/refusal.ts'
 import { MINUTE, SECOND } from '../../../core/base/time.ts'
+import { deploymentIsOver } from '../../../core/market/deployment-life.ts'
 import type { LeaseReport } from '../../../core/protocol/lease-control.ts'
 import type { NodeLink } from '../../../io/link/node-link.ts'
-import type { LeaseRecord, StoredDeployment } from '../../../io/store/deployment-records.ts'
+import type {
+  DeploymentRecord,
+  LeaseRecord,
+  StoredDeployment,
+} from '../../../io/store/deployment-records.ts'
 import { ActiveLease } from './active-lease.ts'
 import type { LeaseFile } from './lease-file.ts'
+import { Kin } from './kin.ts'
 import type { LeaseHosts } from './lease-hosts.ts'
 import { meterLeases, type LeaseMeter } from './lease-meter.ts'
 import type { LeaseParts } from './lease-parts.ts'
@@ -20,11 +26,14 @@ import { watchForLoss, type LossWatch } from './node-loss.ts'
 export const CLAIM_MS = 15 * SECOND
 const CLAIM_EVERY_MS = 5 * SECOND
 const SNAPSHOT_LOOK_MS = 15 * SECOND
+/** How often followers look for news of what another gateway looks after. */
+const LOOK_ELSEWHERE_MS = SECOND
 /** Money of a lease whose gateway is gone for good comes back after so long. */
 export const HOLD_MS = 60 * MINUTE
 
-export type BookParts = Omit<LeaseParts, 'changed' | 'signal' | 'pause'> & {
+export type BookParts = Omit<LeaseParts, 'changed' | 'stale' | 'signal' | 'pause'> & {
   readonly hosts: LeaseHosts
+  readonly kin: Kin
   /** All that are linked. */
   readonly nodes: () => readonly NodeLink[]
 }
@@ -38,8 +47,12 @@ export class LeaseBook {
   readonly #ending = new AbortController()
   readonly #watchers = new Map<string, Set<() => void>>()
   readonly #claims: NodeJS.Timeout
+  readonly #lookElsewhere: NodeJS.Timeout
   readonly #snapshots: NodeJS.Timeout
   #takingSnapshots = false
+  #claiming: Promise<void> | null = null
+  /** Closed since the last claim was read. */
+  readonly #gone = new Set<string>()
 
   constructor(parts: BookParts) {
     this.#parts = parts
@@ -47,6 +60,10 @@ export class LeaseBook {
       ...parts,
       signal: this.#ending.signal,
       changed: (lease) => this.#changed(lease),
+      stale: (lease) => {
+        this.#letGo(lease.id)
+        void this.claim()
+      },
       pause: (ms) => pause(ms, this.#ending.signal),
     }
     this.#meter = meterLeases(parts, () => this.active.values())
@@ -58,36 +75,61 @@ export class LeaseBook {
     })
     this.#claims = setInterval(() => void this.claim(), CLAIM_EVERY_MS)
     this.#claims.unref()
+    this.#lookElsewhere = setInterval(() => {
+      const here = new Set([...this.active.values()].map(({ deployment }) => deployment.id))
+      for (const id of this.#watchers.keys()) if (!here.has(id)) this.#tellWatchers(id)
+    }, LOOK_ELSEWHERE_MS)
+    this.#lookElsewhere.unref()
     this.#snapshots = setInterval(() => void this.takeSnapshots(), SNAPSHOT_LOOK_MS)
     this.#snapshots.unref()
   }
 
-  /** Takes up what this gateway looked after before, and what nobody looks after; says that it lives. */
-  async claim(): Promise<void> {
-    const { store, gateway, now, logger } = this.#parts
-    try {
-      const at = now()
-      for (const stored of await store.claimDeployments(gateway, at, at + CLAIM_MS))
-        this.adopt(stored)
-      const holds = [...this.active.values()].flatMap(({ record }) => record.hold ?? [])
-      await store.renewHolds(holds, at + HOLD_MS)
-    } catch (error) {
-      logger.warn('deployments not claimed', { error: reasonOf(error) })
-    }
+  /**
+   * Takes up what this gateway looked after before, and what nobody looks after; says that it lives; lets go of what
+   * another took while this one was silent.
+   */
+  claim(): Promise<void> {
+    this.#claiming ??= this.#claim()
+      .catch((error: unknown) =>
+        this.#parts.logger.warn('deployments not claimed', { error: reasonOf(error) }),
+      )
+      .finally(() => (this.#claiming = null))
+    return this.#claiming
+  }
+
+  async #claim(): Promise<void> {
+    const { store, gateway, now, kin, nodes } = this.#parts
+    const at = now()
+    const before = [...this.active.keys()]
+    this.#gone.clear()
+    const claimed = await store.claimDeployments(gateway, at, at + CLAIM_MS)
+    const ours = new Set(claimed.flatMap(({ leases }) => leases.map(({ id }) => id)))
+    for (const id of before) if (!ours.has(id)) this.#letGo(id)
+    for (const stored of claimed) this.adopt(stored)
+    const holds = [...this.active.values()].flatMap(({ record }) => record.hold ?? [])
+    await store.renewHolds(holds, at + HOLD_MS)
+    if (await kin.meet(at)) for (const link of nodes()) kin.tell(link)
   }
 
   /** Its open leases are this gateway's from now on. */
   adopt({ deployment, leases }: StoredDeployment): void {
+    if (deploymentIsOver(leases)) void this.#endDeployment(deployment, leases[0]?.doc.message ?? '')
     for (const record of leases) {
-      if (record.state === 'closed' || this.active.has(record.id)) continue
+      if (record.state === 'closed' || this.active.has(record.id) || this.#gone.has(record.id))
+        continue
       const lease = new ActiveLease(this.#leaseParts, deployment, record)
       this.active.set(record.id, lease)
       this.#parts.hosts.update(lease)
+      lease.resume()
       const link = record.node === null ? undefined : this.#parts.linkOf(record.node)
       if (link) lease.linked(link)
       else if (record.node !== null) this.#losses.expect(record.node)
-      lease.resume()
     }
+  }
+
+  #letGo(id: string): void {
+    this.active.get(id)?.letGo()
+    this.active.delete(id)
   }
 
   /** What this gateway knows of a lease is newer than what was read. */
@@ -115,6 +157,7 @@ export class LeaseBook {
     this.#parts.market.set(link)
     this.#losses.linked(link.node)
     if (!link.offer.leases) return
+    this.#parts.kin.tell(link)
     void this.#sendKeep(link)
     for (const lease of this.active.values()) lease.look()
   }
@@ -154,6 +197,7 @@ export class LeaseBook {
   /** Bills what is due and lets go; leases run on, and are found again. */
   async close(): Promise<void> {
     clearInterval(this.#claims)
+    clearInterval(this.#lookElsewhere)
     clearInterval(this.#snapshots)
     this.#losses.close()
     this.#meter.close()
@@ -166,6 +210,8 @@ export class LeaseBook {
     const { store, linkOf, logger } = this.#parts
     while (!this.#ending.signal.aborted && linkOf(link.node) === link) {
       try {
+        // While this gateway was away another may have taken what it thinks is its own.
+        await this.claim()
         const placed = (await store.placedLeases()).filter(({ node }) => node === link.node)
         const leases = placed.flatMap(({ id, doc }) =>
           doc.ownerEpoch === null ? [] : [{ lease: id, epoch: doc.ownerEpoch }],
@@ -182,12 +228,15 @@ export class LeaseBook {
   }
 
   #changed(lease: LeaseFile): void {
+    const { deployment, record, open } = lease
     this.#parts.hosts.update(lease)
-    if (!lease.open) {
+    const all = [...this.active.values()].filter((one) => one.deployment.id === deployment.id)
+    if (!open) {
       this.active.delete(lease.id)
-      void this.#endDeployment(lease)
+      this.#gone.add(lease.id)
+      if (deploymentIsOver(all)) void this.#endDeployment(deployment, record.doc.message)
     }
-    this.#tellWatchers(lease.deployment.id)
+    this.#tellWatchers(deployment.id)
   }
 
   #tellWatchers(deployment: string): void {
@@ -195,18 +244,17 @@ export class LeaseBook {
   }
 
   /** When its last lease is closed, the deployment is. */
-  async #endDeployment({ record, deployment }: LeaseFile): Promise<void> {
+  async #endDeployment({ id }: DeploymentRecord, message: string): Promise<void> {
     const { store, now, logger } = this.#parts
-    for (const one of this.active.values()) if (one.deployment.id === deployment.id) return
     const at = now()
-    const { message } = record.doc
     const event = { at, type: 'deployment.closed', lease: null, service: null, message }
     try {
-      await store.changeDeployment(deployment.id, { closedAt: at, closeReason: message }, [event])
+      await store.changeDeployment(id, { closedAt: at, closeReason: message }, [event])
     } catch (error) {
-      logger.warn('deployment not closed', { id: deployment.id, error: reasonOf(error) })
+      // The next claim finds it, and closes it.
+      logger.warn('deployment not closed', { id, error: reasonOf(error) })
     }
-    this.#tellWatchers(deployment.id)
+    this.#tellWatchers(id)
   }
 }
 
