@@ -132,6 +132,8 @@ export type DeploymentStore = {
   findDeployment(account: string, idOrName: string): Promise<StoredDeployment | null>
   /** Every lease that has a node, for ingress and links: closed ones left out. */
   placedLeases(): Promise<LeaseRecord[]>
+  /** Open leases that other gateways look after. */
+  leasesElsewhere(gateway: string): Promise<LeaseRecord[]>
   /** It is closed once: again changes nothing, and tells nothing. */
   changeDeployment(
     id: string,

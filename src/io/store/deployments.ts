@@ -63,6 +63,15 @@ export const deploymentsIn = (database: Database): DeploymentStore => ({
     return rows.map(leaseOf)
   },
 
+  async leasesElsewhere(gateway) {
+    const rows = await database.run(
+      (sql) => sql<LeaseRow[]>`
+        select l.* from leases l join deployments d on d.id = l.deployment
+        where d.closed_at is null and d.gateway <> ${gateway} and l.state <> 'closed'`,
+    )
+    return rows.map(leaseOf)
+  },
+
   changeDeployment: (id, change, events) =>
     database.transaction(async (sql) => {
       const { sdl, name, closedAt, closeReason } = change

@@ -51,6 +51,7 @@ export class LeaseBook {
   readonly #snapshots: NodeJS.Timeout
   #takingSnapshots = false
   #claiming: Promise<void> | null = null
+  #elsewhere: ReadonlyMap<string, LeaseRecord> = new Map()
   /** Closed since the last claim was read. */
   readonly #gone = new Set<string>()
 
@@ -108,6 +109,7 @@ export class LeaseBook {
     for (const stored of claimed) this.adopt(stored)
     const holds = [...this.active.values()].flatMap(({ record }) => record.hold ?? [])
     await store.renewHolds(holds, at + HOLD_MS)
+    await this.#showOthers()
     if (await kin.meet(at)) for (const link of nodes()) kin.tell(link)
   }
 
@@ -125,6 +127,17 @@ export class LeaseBook {
       if (link) lease.linked(link)
       else if (record.node !== null) this.#losses.expect(record.node)
     }
+  }
+
+  /** Visitors may come here, too, for what other gateways look after. */
+  async #showOthers(): Promise<void> {
+    const { store, gateway, hosts } = this.#parts
+    const others = new Map((await store.leasesElsewhere(gateway)).map((one) => [one.id, one]))
+    for (const [id, record] of this.#elsewhere)
+      if (!others.has(id) && !this.active.has(id)) hosts.update({ record, open: false })
+    for (const [id, record] of others)
+      if (!this.active.has(id)) hosts.update({ record, open: true })
+    this.#elsewhere = others
   }
 
   #letGo(id: string): void {

@@ -67,6 +67,25 @@ describe('a gateway that does not look after a deployment', () => {
     },
   )
 
+  it('has its names, as long as it is open', { timeout }, async (t) => {
+    const net = await setup(t)
+    const node = net.node()
+    const made = await net.deploy()
+    const lease = await net.until(made.id, 'running')
+    const host = new URL(lease.services[0]?.urls[0] ?? '').hostname
+    const other = net.another()
+    assert.equal(other.hosts.find(host), undefined)
+    await other.book.claim()
+    const entry = other.hosts.find(host)
+    assert.ok(entry?.state === 'running' && entry.target.link() === null)
+    other.link(node)
+    assert.equal(entry.target.link(), node)
+    node.book = net.first.book
+    await net.service.close(net.account, made.id)
+    await other.book.claim()
+    assert.equal(other.hosts.find(host), undefined)
+  })
+
   it('follows what happens there', { timeout }, async (t) => {
     const net = await setup(t)
     net.node()
