@@ -3,8 +3,6 @@
  * here each decision is committed before it is acted on: a node is told to run only what the store says is its own, under
  * an epoch that no other node was ever asked with.
  */
-import { formatUsd } from '../../../core/base/money.ts'
-import { priceFor } from '../../../core/base/rate.ts'
 import { isRefusal, refuse, type Refusal } from '../../../core/base/refusal.ts'
 import type { Millis } from '../../../core/base/time.ts'
 import type { Funds } from '../../../core/market/deployment-life.ts'
@@ -16,34 +14,20 @@ import {
   keepsVolumes,
   type LeaseCommand,
 } from '../../../core/market/lease-life.ts'
-import { groupText, noticeMsOf, type AcceptedLease } from '../../../core/protocol/lease.ts'
+import { groupText, noticeMsOf } from '../../../core/protocol/lease.ts'
 import type { LeaseReport, LeaseState } from '../../../core/protocol/lease-control.ts'
 import type { NodeLink } from '../../../io/link/node-link.ts'
-import type {
-  DeploymentRecord,
-  LeaseDoc,
-  LeaseRecord,
-} from '../../../io/store/deployment-records.ts'
-import { ANSWER_MS, Asking } from './asking.ts'
-import { LeaseFile } from './lease-file.ts'
-import type { Candidate, Wish } from './lease-market.ts'
+import type { DeploymentRecord, LeaseRecord } from '../../../io/store/deployment-records.ts'
+import { LeasePlacing, NOBODY, type Plan } from './lease-placing.ts'
 import type { LeaseParts } from './lease-parts.ts'
 import { Turns } from './turns.ts'
 
 /** A group that no node takes just now is tried again when the network changes, and at least so often. */
 const RETRY_MS = 5_000
-/** Bids asked in one round: more have the same answer, and a round stays short. */
-const MAX_ASKED = 16
-
-/** What is to run. */
-export type Plan = Pick<LeaseDoc, 'group' | 'manifest'>
 type Report<K extends LeaseReport['kind']> = Extract<LeaseReport, { kind: K }>
 
-const NOBODY: ReadonlySet<string> = new Set()
-
-export class ActiveLease extends LeaseFile {
+export class ActiveLease extends LeasePlacing {
   readonly #turns: Turns
-  readonly #asking = new Asking()
   #again: NodeJS.Timeout | null = null
   #whenStopped: (() => void) | null = null
   readonly #hold: string | null
@@ -84,16 +68,25 @@ export class ActiveLease extends LeaseFile {
   letGo(): void {
     this.#letGo = true
     this.#rest()
-    this.#asking.drop()
+    this.asking.drop()
     this.#whenStopped?.()
     this.parts.market.release(this.id)
+  }
+
+  /** As the store has it: another gateway may have had it while this one was silent. Its own changes are done by then. */
+  compare(stored: LeaseRecord): void {
+    if (!isNewer(stored, this.record)) return
+    void this.#turns.take(() => {
+      if (isNewer(stored, this.record)) this.parts.stale(this)
+      return Promise.resolve()
+    })
   }
 
   /** The node is there (again): it is told what to run, which changes nothing where it runs already. */
   linked(link: NodeLink): void {
     const { node, doc } = this.record
     if (node !== link.node || !this.open || this.#closing) return
-    const here = this.parts.market.at(node, this.#wish(doc, NOBODY))
+    const here = this.parts.market.at(node, this.wish(doc, NOBODY))
     if (here) this.parts.market.reserve(this.id, here.placing)
     this.sendRun(link)
   }
@@ -104,7 +97,7 @@ export class ActiveLease extends LeaseFile {
     switch (report.kind) {
       case 'accepted':
       case 'refused':
-        if (!this.#asking.answer(link, report) && report.kind === 'accepted' && !owns)
+        if (!this.asking.answer(link, report) && report.kind === 'accepted' && !owns)
           this.sendStop(link, report.epoch, 'the answer came too late')
         return
       case 'stopped':
@@ -121,7 +114,7 @@ export class ActiveLease extends LeaseFile {
   /** The node is gone since `heardAt`: it earns nothing after that, and the order opens again. */
   nodeLost(node: string, heardAt: Millis, why: string): void {
     void this.#turns.take(async () => {
-      if (this.#over || this.parts.linkOf(node)) return
+      if (this.over || this.parts.linkOf(node)) return
       await this.#lose({ type: 'lose', node, why: `${node} was lost: ${why}` }, heardAt)
     })
   }
@@ -133,7 +126,7 @@ export class ActiveLease extends LeaseFile {
   async update(plan: Plan): Promise<boolean> {
     let taken = false
     await this.#turns.take(async () => {
-      if (this.#over) return
+      if (this.over) return
       const { doc, node } = this.record
       const same = groupText(plan.group) === groupText(doc.group)
       taken = node !== null && !same ? await this.#amend(node, plan) : await this.#replace(plan)
@@ -144,7 +137,7 @@ export class ActiveLease extends LeaseFile {
   close(reason: string): Promise<void> {
     this.#closing = true
     this.#rest()
-    this.#asking.drop()
+    this.asking.drop()
     return this.#turns.take(async () => {
       await this.decide({ type: 'leave', by: 'tenant', reason })
       await this.#end()
@@ -155,14 +148,14 @@ export class ActiveLease extends LeaseFile {
   async accept(node: string): Promise<Refusal | null> {
     let refusal: Refusal | null = refuse('conflict', 'The lease is being closed.')
     await this.#turns.take(async () => {
-      if (this.#over) return
+      if (this.over) return
       const { doc } = this.record
       if (this.record.node !== null || this.deployment.rule !== 'manual') {
         refusal = refuse('conflict', `The lease is ${this.state}: it waits for no choice.`)
         return
       }
-      const candidate = this.parts.market.at(node, this.#wish(doc, NOBODY))
-      const taken = candidate !== null && (await this.#offer(candidate, doc))
+      const candidate = this.parts.market.at(node, this.wish(doc, NOBODY))
+      const taken = candidate !== null && (await this.offer(candidate, doc))
       const why = `${node} does not take it just now. 'baseload bids' lists who may.`
       refusal = taken ? null : refuse('no_matching_node', why)
     })
@@ -181,7 +174,7 @@ export class ActiveLease extends LeaseFile {
 
   // Placing.
 
-  get #over(): boolean {
+  protected override get over(): boolean {
     return this.#closing || this.#letGo || this.parts.signal.aborted
   }
 
@@ -195,85 +188,14 @@ export class ActiveLease extends LeaseFile {
     await this.#lose({ type: 'look' })
     const { life, record } = this
     const leaves = isLeaving(life)
-    if (this.#over || (hasOwner(life) && !leaves)) return
+    if (this.over || (hasOwner(life) && !leaves)) return
     const avoid = avoidedNow(life, this.parts.now())
     const taken = leaves
-      ? await this.#move(life.owner.node, record.doc, 'it moved before its provider leaves')
-      : this.deployment.rule !== 'manual' && (await this.#offerAround(record.doc, avoid))
-    if (taken || this.#over) return
-    await this.decide({ type: 'give-up', why: this.#whyNobody() })
+      ? await this.move(life.owner.node, record.doc, 'it moved before its provider leaves')
+      : this.deployment.rule !== 'manual' && (await this.offerAround(record.doc, avoid))
+    if (taken || this.over) return
+    await this.decide({ type: 'give-up', why: this.whyNobody() })
     this.#again ??= setTimeout(() => this.place(), RETRY_MS).unref()
-  }
-
-  #whyNobody(): string {
-    if (this.deployment.rule === 'manual') return "it waits for your choice of 'baseload bids'"
-    const { reasons } = this.parts.market.screen(this.#wish(this.record.doc, NOBODY))
-    return reasons.join('; ') || 'each that could has refused'
-  }
-
-  #wish({ group, manifest }: Plan, avoid: ReadonlySet<string>): Wish {
-    const images = manifest.services.map(({ image }) => image)
-    return { group, images, rule: this.deployment.rule, avoid }
-  }
-
-  /** Asks one node after the other, best first; better one that failed before than none. True when one has taken it. */
-  async #offerAround(plan: Plan, avoid: ReadonlySet<string>, never = NOBODY): Promise<boolean> {
-    for (const shunned of avoid.size > 0 ? [avoid, NOBODY] : [NOBODY]) {
-      const asked = new Set([...shunned, ...never])
-      for (let round = 0; round < MAX_ASKED && !this.#over; round++) {
-        const candidate = this.parts.market.best(this.#wish(plan, asked))
-        if (!candidate) break
-        if (await this.#offer(candidate, plan)) return true
-        asked.add(candidate.placing.node)
-      }
-    }
-    return false
-  }
-
-  /** Asks one node under an epoch of its own. True when it has the lease now. */
-  async #offer(candidate: Candidate, plan: Plan): Promise<boolean> {
-    const { node } = candidate.placing
-    const { gateway, now, logger } = this.parts
-    const link = this.parts.linkOf(node)
-    if (!link) return false
-    const at = now()
-    if (isRefusal(await this.decide({ type: 'ask', node, acceptBy: at + ANSWER_MS }))) return false
-    const { record } = this
-    const { group } = plan
-    const asked = await this.#asking.ask(link, { record, group, candidate, gateway, at })
-    const why = this.#over
-      ? 'the lease is not wanted any more'
-      : 'why' in asked
-        ? asked.why
-        : await this.#accepted(candidate, link, plan, asked)
-    if (why === null) return true
-    logger.info('lease not taken', { lease: this.id, node, why })
-    this.sendStop(link, record.epoch, why)
-    return false
-  }
-
-  /** Null when the lease is the node's now, else why not. */
-  async #accepted(
-    { bid, placing }: Candidate,
-    link: NodeLink,
-    { group, manifest }: Plan,
-    { terms, signature }: AcceptedLease,
-  ): Promise<string | null> {
-    const { epoch, node: before } = this.record
-    const price = `$${formatUsd(priceFor(bid.rate, 'hour'))} an hour`
-    const accepted = await this.decide(
-      { type: 'accept', node: link.node, epoch },
-      {
-        doc: { group, manifest, terms, signature, rate: String(bid.rate) },
-        news: [this.told('lease.accepted', `${link.node} runs it for ${price}`)],
-      },
-    )
-    if (isRefusal(accepted)) return accepted.message
-    this.parts.market.reserve(this.id, placing)
-    this.parts.market.observe(group)
-    if (before !== link.node) await this.bringVolumes(link)
-    this.sendRun(link)
-    return null
   }
 
   // Changing.
@@ -291,32 +213,20 @@ export class ActiveLease extends LeaseFile {
   async #amend(node: string, plan: Plan): Promise<boolean> {
     const { market } = this.parts
     market.release(this.id)
-    const here = market.at(node, this.#wish(plan, NOBODY))
-    if (here && (await this.#offer(here, plan))) return true
-    if (await this.#move(node, plan, 'it moved to another node for its new terms')) return true
+    const here = market.at(node, this.wish(plan, NOBODY))
+    if (here && (await this.offer(here, plan))) return true
+    if (await this.move(node, plan, 'it moved to another node for its new terms')) return true
     const old = this.parts.linkOf(node)
     if (old) this.linked(old)
     await this.decide({ type: 'give-up', why: '' })
     return false
   }
 
-  /** To any node but this one, with its volumes as they are now. */
-  async #move(node: string, plan: Plan, why: string): Promise<boolean> {
-    const { linkOf, volumes, now } = this.parts
-    const { ownerEpoch } = this.record.doc
-    const old = linkOf(node)
-    const others = this.parts.market.best(this.#wish(plan, new Set([node])))
-    if (old && others) await volumes.take(old, this.record, now())
-    if (!(await this.#offerAround(plan, NOBODY, new Set([node])))) return false
-    if (old && ownerEpoch !== null) this.sendStop(old, ownerEpoch, why)
-    return true
-  }
-
   // What its node says.
 
   async #hear(link: NodeLink, report: Report<'status' | 'event' | 'leaving'>): Promise<void> {
     if (report.kind === 'event') return await this.note(report)
-    if (this.#over) return
+    if (this.over) return
     if (report.kind === 'status') return await this.#status(link, report)
     const { epoch, reason } = report
     const noticeMs = noticeMsOf(this.record.doc.terms)
@@ -343,7 +253,7 @@ export class ActiveLease extends LeaseFile {
     if (this.#whenStopped) this.#whenStopped()
     else
       void this.#turns.take(async () => {
-        if (!this.#over) await this.#lose({ type: 'stopped', node: link.node, epoch, why })
+        if (!this.over) await this.#lose({ type: 'stopped', node: link.node, epoch, why })
       })
   }
 
@@ -386,3 +296,7 @@ export class ActiveLease extends LeaseFile {
     if (!keepsVolumes(this.life)) await volumes.forget(this.id)
   }
 }
+
+/** Payments change no revision. */
+const isNewer = (one: LeaseRecord, than: LeaseRecord): boolean =>
+  one.revision > than.revision || (one.billedUntil ?? 0) > (than.billedUntil ?? 0)

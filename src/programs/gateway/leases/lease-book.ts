@@ -50,8 +50,11 @@ export class LeaseBook {
   readonly #lookElsewhere: NodeJS.Timeout
   readonly #snapshots: NodeJS.Timeout
   #takingSnapshots = false
-  #claiming: Promise<void> | null = null
+  #claiming: Promise<void> = Promise.resolve()
+  #nextClaim: Promise<void> | null = null
   #elsewhere: ReadonlyMap<string, LeaseRecord> = new Map()
+  /** Links on which a list is on its way. */
+  readonly #keeping = new Set<NodeLink>()
   /** Closed since the last claim was read. */
   readonly #gone = new Set<string>()
 
@@ -87,15 +90,20 @@ export class LeaseBook {
 
   /**
    * Takes up what this gateway looked after before, and what nobody looks after; says that it lives; lets go of what
-   * another took while this one was silent.
+   * another took while this one was silent. Resolves when that was done from now on: what is under way may have been read
+   * before.
    */
   claim(): Promise<void> {
-    this.#claiming ??= this.#claim()
+    this.#nextClaim ??= this.#claiming
+      .then(() => {
+        this.#nextClaim = null
+        return this.#claim()
+      })
       .catch((error: unknown) =>
         this.#parts.logger.warn('deployments not claimed', { error: reasonOf(error) }),
       )
-      .finally(() => (this.#claiming = null))
-    return this.#claiming
+    this.#claiming = this.#nextClaim
+    return this.#nextClaim
   }
 
   async #claim(): Promise<void> {
@@ -117,8 +125,9 @@ export class LeaseBook {
   adopt({ deployment, leases }: StoredDeployment): void {
     if (deploymentIsOver(leases)) void this.#endDeployment(deployment, leases[0]?.doc.message ?? '')
     for (const record of leases) {
-      if (record.state === 'closed' || this.active.has(record.id) || this.#gone.has(record.id))
-        continue
+      const known = this.active.get(record.id)
+      if (known) known.compare(record)
+      if (known || record.state === 'closed' || this.#gone.has(record.id)) continue
       const lease = new ActiveLease(this.#leaseParts, deployment, record)
       this.active.set(record.id, lease)
       this.#parts.hosts.update(lease)
@@ -187,7 +196,9 @@ export class LeaseBook {
   }
 
   report(link: NodeLink, report: LeaseReport): void {
-    this.active.get(report.lease)?.report(link, report)
+    const lease = this.active.get(report.lease)
+    if (lease) lease.report(link, report)
+    else if (report.kind === 'status' && !this.#keeping.has(link)) void this.#sendKeep(link)
   }
 
   /** Of those whose time has come, one after the other: each is as large as its volume. */
@@ -218,9 +229,13 @@ export class LeaseBook {
     this.#ending.abort()
   }
 
-  /** What runs at this node by the store's word; what else runs there for this gateway is stale. */
+  /**
+   * What runs at this node by the store's word; what else runs there for this gateway is stale. Also when the node tells
+   * of a lease that is not in this book: another gateway may have moved it.
+   */
   async #sendKeep(link: NodeLink): Promise<void> {
     const { store, linkOf, logger } = this.#parts
+    this.#keeping.add(link)
     while (!this.#ending.signal.aborted && linkOf(link.node) === link) {
       try {
         // While this gateway was away another may have taken what it thinks is its own.
@@ -231,13 +246,14 @@ export class LeaseBook {
         )
         link.lease({ kind: 'keep', leases })
         for (const lease of this.active.values()) lease.linked(link)
-        return
+        break
       } catch (error) {
         // Better late than wrong: nothing is stopped for a list that could not be read.
         logger.warn('leases not told', { node: link.node, error: reasonOf(error) })
         await this.#leaseParts.pause(SECOND)
       }
     }
+    this.#keeping.delete(link)
   }
 
   #changed(lease: LeaseFile): void {

@@ -161,6 +161,26 @@ describe('a gateway that dies', () => {
     assert.ok(node.told.length > 0)
   })
 
+  it('and wakes again after its lease has moved: the old copy stops', { timeout }, async (t) => {
+    const net = await setup(t)
+    const node = net.node()
+    const made = await net.deploy()
+    const lease = await net.until(made.id, 'running')
+    const other = net.another()
+    const second = new FakeLeasingNode(net.now)
+    other.link(second)
+    net.pass(CLAIM_MS + 1)
+    await other.book.claim()
+    net.pass(31_000)
+    await net.untilTrue(() => Promise.resolve(second.running.size === 1))
+    await net.first.book.claim()
+    assert.equal(node.running.get(lease.id), lease.epoch, 'it has not heard of it')
+    const { id, epoch } = lease
+    node.say({ kind: 'status', lease: id, epoch, phase: 'running', message: '', replicas: [] })
+    await net.untilTrue(() => Promise.resolve(node.running.size === 0))
+    assert.ok((second.running.get(id) ?? 0) > epoch)
+  })
+
   it(
     'without having closed a deployment whose leases are closed: the next one does',
     { timeout },
