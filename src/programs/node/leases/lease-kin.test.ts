@@ -31,6 +31,9 @@ describe('a gateway that another has vouched for', { timeout }, () => {
     host.command(heir.id, run)
     await heir.said.heardPhase('running')
     const again = await reopen()
+    const said = gatewayOf(again, heir.id)
+    said.link()
+    await said.heardPhase('running')
     assert.equal(again.find(heir.id, LEASE)?.runs, true)
   })
 
@@ -72,6 +75,7 @@ describe('a provider that wants its machine back', { timeout }, () => {
     const gateway = gatewayOf(host, first.id)
     gateway.link()
     await gateway.heard('leaving')
+    await gateway.heardPhase('running')
     gateway.reports.all.length = 0
     clock.now += 60_000
     host.tick()
