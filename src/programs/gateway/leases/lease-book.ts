@@ -187,6 +187,8 @@ export class LeaseBook {
   /** Another offer, or it drains. */
   offerChanged(link: NodeLink): void {
     this.#parts.market.set(link)
+    // A node may offer leases only once its container engine has answered.
+    this.#parts.kin.tell(link)
     for (const lease of this.active.values()) lease.linked(link)
   }
 

@@ -210,9 +210,15 @@ describe('a node', () => {
     await net.first.book.claim()
     await other.book.claim()
     const node = new FakeLeasingNode(net.now)
+    const { leases } = node.offer
+    Object.assign(node.offer, { leases: null })
     other.link(node)
-    const [kin] = node.told.flatMap((command) => (command.kind === 'kin' ? command.proofs : []))
-    assert.equal(kin?.gateway, net.first.id)
+    const proofs = () =>
+      node.told.flatMap((command) => (command.kind === 'kin' ? command.proofs : []))
+    assert.deepEqual(proofs(), [], 'it has no leases yet')
+    Object.assign(node.offer, { leases })
+    other.book.offerChanged(node)
+    assert.equal(proofs()[0]?.gateway, net.first.id)
   })
 
   it('whose provider leaves keeps its lease until another has it', { timeout }, async (t) => {
