@@ -55,6 +55,7 @@ export const REFUSALS = {
   store_unavailable: { status: 503, type: 'server_error' },
   shutting_down: { status: 503, type: 'server_error' },
   internal_error: { status: 500, type: 'server_error' },
+  gateway_silent: { status: 503, type: 'server_error' },
   leases_unavailable: { status: 503, type: 'server_error' },
   // A tunnel into a lease: the node said no, or could not be reached.
   tunnel_refused: bad(409),

@@ -4,6 +4,7 @@
  */
 import { z } from 'zod'
 import { groupSchema } from './group.ts'
+import { kinProofSchema, MAX_KIN } from './kin.ts'
 import { manifestSchema } from './manifest.ts'
 
 const id = z.string().max(60)
@@ -35,6 +36,8 @@ export const leaseCommandSchema = z.discriminatedUnion('kind', [
     kind: z.literal('keep'),
     leases: z.array(z.object(ref)).max(MAX_LEASES_PER_NODE),
   }),
+  /** Gateways whose leases this one may speak about, too. */
+  z.object({ kind: z.literal('kin'), proofs: z.array(kinProofSchema).max(MAX_KIN) }),
 ])
 export type LeaseCommand = z.infer<typeof leaseCommandSchema>
 
@@ -99,6 +102,8 @@ export const leaseReportSchema = z.discriminatedUnion('kind', [
     message: z.string().max(2000),
   }),
   z.object({ kind: z.literal('stopped'), ...ref, reason: z.string().max(500) }),
+  /** Its provider wants out: it runs on for the notice that the node signed, and should move before. */
+  z.object({ kind: z.literal('leaving'), ...ref, reason: z.string().max(500) }),
 ])
 export type LeaseReport = z.infer<typeof leaseReportSchema>
 

@@ -26,6 +26,13 @@ export const leaseDocSchema = z.object({
   replicas,
   /** Nodes that had it and failed, not to be asked again for a while. */
   avoid: z.array(z.object({ node: z.string(), until: z.number() })),
+  /** Nodes in a row that could not start it. */
+  failedStarts: z.number().default(0),
+  /** Who wanted its end, and when it is over at the latest; null while nobody does. */
+  drain: z
+    .object({ by: z.enum(['tenant', 'money', 'provider']), until: z.number() })
+    .nullable()
+    .default(null),
   /** How its money stands: for the warning, the grace and the end. */
   purse: z.discriminatedUnion('status', [
     z.object({ status: z.enum(['good', 'low', 'over']) }),
@@ -125,6 +132,9 @@ export type DeploymentStore = {
   findDeployment(account: string, idOrName: string): Promise<StoredDeployment | null>
   /** Every lease that has a node, for ingress and links: closed ones left out. */
   placedLeases(): Promise<LeaseRecord[]>
+  /** Open leases that other gateways look after. */
+  leasesElsewhere(gateway: string): Promise<LeaseRecord[]>
+  /** It is closed once: again changes nothing, and tells nothing. */
   changeDeployment(
     id: string,
     change: Partial<Pick<DeploymentRecord, 'sdl' | 'closedAt' | 'closeReason' | 'name'>>,
@@ -137,8 +147,6 @@ export type DeploymentStore = {
     change: LeaseChange,
     events: readonly NewDeploymentEvent[],
   ): Promise<LeaseRecord | null>
-  /** A lease that an update of the SDL added. */
-  addLease(lease: LeaseRecord, events: readonly NewDeploymentEvent[]): Promise<void>
   addDeploymentEvents(deployment: string, events: readonly NewDeploymentEvent[]): Promise<void>
   deploymentEvents(
     deployment: string,

@@ -77,6 +77,8 @@ export function aDeployment(account: string): StoredDeployment {
           startedAt: null,
           replicas: [],
           avoid: [],
+          failedStarts: 0,
+          drain: null,
           purse: { status: 'good' },
         },
       },

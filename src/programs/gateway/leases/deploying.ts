@@ -9,7 +9,7 @@ import type { Manifest } from '../../../core/protocol/manifest.ts'
 import type { Remark } from '../../../core/sdl/report.ts'
 import { readSdl } from '../../../core/sdl/sdl.ts'
 import type { StoredDeployment } from '../../../io/store/deployment-records.ts'
-import type { Plan } from './active-lease.ts'
+import type { Plan } from './lease-placing.ts'
 import type { LeaseMarket } from './lease-market.ts'
 import type { Screening } from './lease-service.ts'
 
@@ -106,6 +106,8 @@ export function newDeployment(input: {
         startedAt: null,
         replicas: [],
         avoid: [],
+        failedStarts: 0,
+        drain: null,
         purse: NEW_PURSE,
       },
     })),

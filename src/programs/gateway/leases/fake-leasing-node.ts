@@ -113,6 +113,7 @@ export class FakeLeasingNode extends FakeLink {
           this.running.delete(lease)
       return
     }
+    if (command.kind === 'kin') return
     const { lease, epoch } = command
     switch (command.kind) {
       case 'ask': {

@@ -1,14 +1,10 @@
 /**
  * Keeps the nodes whose links broke and that did not come back yet, and tells of those that are given up.
  */
-import { givenUp, type Missing } from '../../../core/market/silence.ts'
-import { SECOND, type Millis } from '../../../core/base/time.ts'
+import { brokenLink, givenUp, notLinkedYet, type Missing } from '../../../core/market/silence.ts'
+import type { Millis } from '../../../core/base/time.ts'
 import type { NodeLink } from '../../../io/link/node-link.ts'
 
-/** A link that breaks and is made again is no loss; a node that was silent has had its time. */
-const BACK_MS = 3 * SECOND
-/** After a start of this gateway all of its nodes have to find it first. */
-const FIRST_LINK_MS = 30 * SECOND
 const LOOK_MS = 500
 
 export type LossWatch = {
@@ -47,18 +43,13 @@ export function watchForLoss(parts: {
     linked: (node) => void missing.delete(node),
     unlinked({ node, lastHeardAt }, why) {
       if (linkOf(node)) return // it is linked anew already
-      const at = now()
-      missing.set(node, { since: at, lastHeardAt, why, until: Math.max(at, lastHeardAt + BACK_MS) })
+      missing.set(node, { ...brokenLink(lastHeardAt, now()), lastHeardAt, why })
     },
     expect(node) {
-      const at = now()
       if (missing.has(node)) return
-      missing.set(node, {
-        since: at,
-        lastHeardAt: at,
-        why: 'it did not link to this gateway again',
-        until: at + FIRST_LINK_MS,
-      })
+      const at = now()
+      const why = 'it did not link to this gateway again'
+      missing.set(node, { ...notLinkedYet(at), lastHeardAt: at, why })
     },
     close: () => clearInterval(timer),
   }

@@ -24,7 +24,7 @@ export async function setupHost(t: TestContext, room: HostRoom = HOST) {
   const identity = ephemeralIdentity('node')
   const clock = { now: NOW }
   const restores = new RestoreSpool(join(home, 'restores'))
-  const open = async (runtime: FakeRuntime): Promise<LeaseHost> => {
+  const open = async (runtime: FakeRuntime, leaving = false): Promise<LeaseHost> => {
     const host = await openLeaseHost({
       identity,
       runtime,
@@ -32,6 +32,7 @@ export async function setupHost(t: TestContext, room: HostRoom = HOST) {
       room,
       seller: { node: identity.id, prices: readPrices(SHEET), noticeS: 3600 },
       restores,
+      leaving,
       now: () => clock.now,
       logger: silentLogger,
       stopAgainMs: 1,

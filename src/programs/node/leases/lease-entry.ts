@@ -1,5 +1,6 @@
 /** All that this node has to do with one lease: an acceptance that waits, what runs, what is kept, and their room. */
 import type { Millis } from '../../../core/base/time.ts'
+import type { LeaseReport } from '../../../core/protocol/lease-control.ts'
 import type { Group } from '../../../core/protocol/group.ts'
 import type { LeaseRecord } from './lease-shelf.ts'
 import type { Hold, RoomBook } from './room.ts'
@@ -17,7 +18,8 @@ export type Asked = {
 
 export class LeaseEntry {
   readonly lease: string
-  readonly gateway: string
+  /** Who speaks for it. */
+  gateway: string
   readonly #book: RoomBook
   #asked: Asked | null = null
   /** Of what runs and what is kept; the last one is what it was told to be. */
@@ -43,6 +45,14 @@ export class LeaseEntry {
     const { tenancy, kept } = this
     const last = tenancy?.record.epoch ?? kept?.epoch ?? 0
     return Math.max(last, this.#asked?.epoch ?? 0)
+  }
+
+  /** To its gateway, while its provider wants the machine back; null when nothing runs. */
+  get notice(): LeaseReport | null {
+    const { lease, tenancy } = this
+    if (tenancy === null || tenancy.isEnding) return null
+    const reason = 'its provider wants the machine back'
+    return { kind: 'leaving', lease, epoch: tenancy.record.epoch, reason }
   }
 
   get isEmpty(): boolean {

@@ -82,6 +82,7 @@ async function openOn(
       room,
       seller: { node: identity.id, prices: readPrices(leasePrices), noticeS: capacity.noticeS },
       restores,
+      leaving: settings.leaseLeaving,
       now,
       logger,
     })

@@ -23,7 +23,8 @@ import { eventWords, phaseOf, PullWords, replicaReport } from './replica-words.t
 export type TenancyParts = {
   readonly runtime: Runtime
   readonly shelf: LeaseShelf
-  readonly news: LeaseNews
+  /** Of the gateway that has it: another may take over. */
+  readonly news: () => LeaseNews
   readonly now: () => Millis
   readonly logger: Logger
   readonly restores: RestoreSpool
@@ -37,6 +38,16 @@ export type Ending = {
   readonly reason: string
 }
 type Status = Extract<LeaseReport, { kind: 'status' }>
+
+/** What nobody is known to want any more may still write down what it has. */
+const UNWANTED_GRACE_S = 10
+/** Its volumes are kept, as those of another owner. */
+export const unwanted = (reason: string): Ending => ({
+  graceS: UNWANTED_GRACE_S,
+  keepVolumes: true,
+  stale: true,
+  reason,
+})
 
 /** Pulling says a lot; a tenant reads no faster. */
 const PROGRESS_EVERY_MS = 1_000
@@ -103,7 +114,7 @@ export class Tenancy {
 
   /** For a gateway that asks for what runs already. */
   sayAgain(): void {
-    if (this.#status !== null) this.#parts.news.state(this.#status)
+    if (this.#status !== null) this.#parts.news().state(this.#status)
   }
 
   hear(event: RuntimeEvent): void {
@@ -114,7 +125,7 @@ export class Tenancy {
     // What becomes of the containers of an earlier owner is nobody's news.
     if (!('epoch' in event) || event.epoch !== this.#record.epoch || this.#ending) return
     const { type, message } = eventWords(event)
-    this.#parts.news.event(eventOf(this.#record, this.#parts.now(), type, event.service, message))
+    this.#parts.news().event(eventOf(this.#record, this.#parts.now(), type, event.service, message))
     if (this.#starting && event.type === 'container.started') this.#say('starting', message)
     this.#look()
   }
@@ -230,7 +241,7 @@ export class Tenancy {
     }
     if (JSON.stringify(status) === JSON.stringify(this.#status)) return
     this.#status = status
-    this.#parts.news.state(status)
+    this.#parts.news().state(status)
   }
 }
 
