@@ -16,33 +16,27 @@ import type { LeaseReport, LeaseState } from '../../../core/protocol/lease-contr
 import type { NodeLink } from '../../../io/link/node-link.ts'
 import type {
   DeploymentRecord,
-  LeaseDoc,
   LeaseRecord,
   NewDeploymentEvent,
 } from '../../../io/store/deployment-records.ts'
 import { Asking } from './asking.ts'
-import { LeaseFile } from './lease-file.ts'
-import type { Candidate, Wish } from './lease-market.ts'
+import { isSealedFor } from './lease-secrets.ts'
+import { LeaseFile, NOBODY, type Plan } from './lease-file.ts'
+import type { Candidate } from './lease-market.ts'
 import type { LeaseParts } from './lease-parts.ts'
-import { avoidedNow, stateOf } from './lease-state.ts'
+import { afterLoss, avoidedNow, stateOf } from './lease-state.ts'
 import { Turns } from './turns.ts'
 
 /** A group that no node takes just now is tried again when the network changes, and at least so often. */
 const RETRY_MS = 5_000
 /** Bids asked in one round: more have the same answer, and a round stays short. */
 const MAX_ASKED = 16
-/** A node that lost or refused this lease is not asked again so soon. */
-const AVOID_MS = 5 * 60_000
 /** After so many nodes could not start it the fault is in the lease. */
 const MAX_FAILED_STARTS = 3
 /** How long a node may take to say that it has stopped a lease. */
 const STOPPED_MS = 30_000
 
-/** What is to run. */
-export type Plan = Pick<LeaseDoc, 'group' | 'manifest'>
 type Report<K extends LeaseReport['kind']> = Extract<LeaseReport, { kind: K }>
-
-const NOBODY: ReadonlySet<string> = new Set()
 
 export class ActiveLease extends LeaseFile {
   readonly #turns: Turns
@@ -52,6 +46,8 @@ export class ActiveLease extends LeaseFile {
   #choice: { readonly node: string; resolve(refusal: Refusal | null): void } | null = null
   #whenStopped: (() => void) | null = null
   #closing = false
+  /** Updates that wait for their turn: an order that stands makes way for them. */
+  #changes = 0
   #saidWaiting = false
 
   constructor(parts: LeaseParts, deployment: DeploymentRecord, record: LeaseRecord) {
@@ -81,7 +77,7 @@ export class ActiveLease extends LeaseFile {
   linked(link: NodeLink): void {
     const { node, doc } = this.record
     if (node !== link.node || !this.open || this.#closing) return
-    const here = this.parts.market.at(node, this.#wish(doc, NOBODY))
+    const here = this.parts.market.at(node, this.wish(doc, NOBODY))
     if (here) this.parts.market.reserve(this.id, here.placing)
     this.sendRun(link)
   }
@@ -123,12 +119,16 @@ export class ActiveLease extends LeaseFile {
    */
   async update(plan: Plan): Promise<boolean> {
     let taken = false
+    this.#changes += 1
+    this.#wake?.()
     await this.#turns.take(async () => {
       if (!this.open || this.#closing) return
       const { doc, node } = this.record
-      const same = groupText(plan.group) === groupText(doc.group)
+      const same = groupText(plan.group) === groupText(doc.group) && isSealedFor(plan, node)
       taken = node !== null && !same ? await this.#amend(node, plan) : await this.#replace(plan)
     })
+    this.#changes -= 1
+    if (this.record.node === null) this.place()
     return taken
   }
 
@@ -165,13 +165,13 @@ export class ActiveLease extends LeaseFile {
   }
 
   async #place(): Promise<void> {
-    while (!this.#over && this.record.node === null) {
+    while (!this.#over && this.#changes === 0 && this.record.node === null) {
       const taken =
         this.deployment.rule === 'manual'
           ? await this.#offerChosen()
           : await this.#offerAround(this.record.doc, avoidedNow(this.record.doc, this.parts.now()))
       if (taken) return
-      if (!this.#over) await this.#waitForMore()
+      if (!this.#over && this.#changes === 0) await this.#waitForMore()
     }
   }
 
@@ -180,16 +180,11 @@ export class ActiveLease extends LeaseFile {
     if (!choice) return false
     this.#choice = null
     const { doc } = this.record
-    const candidate = this.parts.market.at(choice.node, this.#wish(doc, NOBODY))
+    const candidate = this.parts.market.at(choice.node, this.wish(doc, NOBODY))
     const taken = candidate !== null && (await this.#offer(candidate, doc))
     const why = `${choice.node} does not take it just now. 'baseload bids' lists who may.`
     choice.resolve(taken ? null : refuse('no_matching_node', why))
     return taken
-  }
-
-  #wish({ group, manifest }: Plan, avoid: ReadonlySet<string>): Wish {
-    const images = manifest.services.map(({ image }) => image)
-    return { group, images, rule: this.deployment.rule, avoid }
   }
 
   /** Asks one node after the other, best first; better one that failed before than none. True when one has taken it. */
@@ -197,7 +192,7 @@ export class ActiveLease extends LeaseFile {
     for (const shunned of avoid.size > 0 ? [avoid, NOBODY] : [NOBODY]) {
       const asked = new Set(shunned)
       for (let round = 0; round < MAX_ASKED && !this.#over; round++) {
-        const candidate = this.parts.market.best(this.#wish(plan, asked))
+        const candidate = this.parts.market.best(this.wish(plan, asked))
         if (!candidate) break
         if (await this.#offer(candidate, plan)) return true
         asked.add(candidate.placing.node)
@@ -209,10 +204,12 @@ export class ActiveLease extends LeaseFile {
   async #waitForMore(): Promise<void> {
     if (!this.#saidWaiting) {
       this.#saidWaiting = true
-      const { reasons } = this.parts.market.screen(this.#wish(this.record.doc, NOBODY))
+      const { reasons } = this.parts.market.screen(this.wish(this.record.doc, NOBODY))
       const why = reasons.join('; ') || 'each that could has refused'
       await this.tell('lease.waiting', `no node takes it now, and the order stands: ${why}`)
     }
+    await this.tellIfStranded()
+    if (this.#over || this.#changes > 0) return
     await new Promise<void>((resolve) => {
       const timer = setTimeout(resolve, RETRY_MS)
       this.#wake = () => {
@@ -252,23 +249,30 @@ export class ActiveLease extends LeaseFile {
   async #accepted(
     { bid, placing }: Candidate,
     link: NodeLink,
-    { group, manifest }: Plan,
+    { group, manifest, secrets }: Plan,
     { terms, signature }: AcceptedLease,
   ): Promise<void> {
     await this.settle(this.parts.now())
     const { doc, epoch, node: before } = this.record
     const price = `$${formatUsd(priceFor(bid.rate, 'hour'))} an hour`
-    const news = { rate: String(bid.rate), ownerEpoch: epoch, message: 'accepted' }
+    const news = {
+      rate: String(bid.rate),
+      ownerEpoch: epoch,
+      message: 'accepted',
+      replicas: [],
+      startedAt: null,
+    }
     await this.change(
       {
         state: 'accepted',
         node: link.node,
         billedUntil: null,
-        doc: { ...doc, group, manifest, terms, signature, ...news, replicas: [], startedAt: null },
+        doc: { ...doc, group, manifest, secrets, terms, signature, ...news },
       },
       [this.told('lease.accepted', `${link.node} runs it for ${price}`)],
     )
     this.#saidWaiting = false
+    this.unstranded()
     this.parts.market.reserve(this.id, placing)
     this.parts.market.observe(group)
     if (before !== link.node) await this.bringVolumes(link)
@@ -278,13 +282,15 @@ export class ActiveLease extends LeaseFile {
   // Changing.
 
   /** The same terms, or none yet: the node is only told what to run. */
-  async #replace({ group, manifest }: Plan): Promise<boolean> {
+  async #replace({ group, manifest, secrets }: Plan): Promise<boolean> {
     const { doc, node, state: before } = this.record
     // Whoever waits for the change waits until the node says that it runs so.
     const state = before === 'running' ? 'degraded' : before
-    await this.change({ state, doc: { ...doc, group, manifest } }, [
-      this.told('lease.updated', 'a new manifest'),
+    const what = secrets === doc.secrets ? 'a new manifest' : 'a new manifest and new secrets'
+    await this.change({ state, doc: { ...doc, group, manifest, secrets } }, [
+      this.told('lease.updated', what),
     ])
+    this.unstranded()
     const link = node === null ? null : this.parts.linkOf(node)
     if (link) this.sendRun(link)
     return true
@@ -295,7 +301,7 @@ export class ActiveLease extends LeaseFile {
     const { ownerEpoch } = this.record.doc
     const { market } = this.parts
     market.release(this.id)
-    const here = market.at(node, this.#wish(plan, NOBODY))
+    const here = market.at(node, this.wish(plan, NOBODY))
     if (here && (await this.#offer(here, plan))) return true
     const old = this.parts.linkOf(node)
     if (old) await this.parts.volumes.take(old, this.record, this.parts.now())
@@ -359,19 +365,10 @@ export class ActiveLease extends LeaseFile {
     await this.settle(at)
     this.parts.market.release(this.id)
     const { node, doc } = this.record
-    const now = this.parts.now()
-    const avoid = doc.avoid.filter(({ until }) => until > now)
-    if (node !== null) avoid.push({ node, until: now + AVOID_MS })
-    const none = { ownerEpoch: null, startedAt: null, replicas: [] }
-    await this.change(
-      {
-        state: 'ordered',
-        node: null,
-        billedUntil: null,
-        doc: { ...doc, ...none, avoid, message: why },
-      },
-      [this.told('node.lost', `${why}; looking for another node, nothing is billed meanwhile`)],
-    )
+    const lost = { ...afterLoss(doc, node, this.parts.now()), message: why }
+    await this.change({ state: 'ordered', node: null, billedUntil: null, doc: lost }, [
+      this.told('node.lost', `${why}; looking for another node, nothing is billed meanwhile`),
+    ])
   }
 
   async #close(reason: string, keepVolumes: boolean): Promise<void> {

@@ -1,16 +1,18 @@
 /** What tenants ask of their deployments, answered from the lease book and the store. */
 import { randomBytes } from 'node:crypto'
 import type { Duplex } from 'node:stream'
+import { idFrom } from '../../../core/base/id.ts'
 import { Fault, isRefusal, refuse, type Refusal } from '../../../core/base/refusal.ts'
+import { sealedDeploymentId } from '../../../io/keys/secret-envelope.ts'
 import type { LeaseRecord, StoredDeployment } from '../../../io/store/deployment-records.ts'
-import { imagesOf, matchGroups, newDeployment, planOf, screenPlan } from './deploying.ts'
+import { matchGroups, newDeployment, planOf, screenPlan, wishOf } from './deploying.ts'
 import { CLAIM_MS, HOLD_MS, type BookParts, type LeaseBook } from './lease-book.ts'
 import { holdTargetOf } from './lease-dues.ts'
+import { withEnvelopes } from './lease-secrets.ts'
 import type { DeploymentView, LeaseService, TunnelWish } from './lease-service.ts'
 import { deploymentView, type PublicPlace } from './lease-views.ts'
 
 const MAX_EVENTS = 1000
-const NOBODY: ReadonlySet<string> = new Set()
 
 type ServiceParts = Pick<BookParts, 'store' | 'market' | 'gateway' | 'now' | 'linkOf'> & {
   readonly book: LeaseBook
@@ -61,16 +63,43 @@ export function serveDeployments(parts: ServiceParts): LeaseService {
   }
 
   return {
-    async screen(_account, sdl) {
+    async screen(_account, sdl, sealed) {
       const plan = planOf(sdl)
-      return isRefusal(plan) ? plan : screenPlan(market, plan, 'cheapest')
+      return isRefusal(plan) ? plan : screenPlan(market, plan, { rule: 'cheapest', sealed })
     },
 
-    async deploy(account, apiKey, { sdl, name, rule }) {
+    async sealingKeys(account, sdl, id) {
       const plan = planOf(sdl)
       if (isRefusal(plan)) return plan
-      const screening = screenPlan(market, plan, rule)
-      const wish = { account, apiKey, sdl, name, rule, plan, screening }
+      const stored = id === null ? null : await find(account, id)
+      if (stored !== null && isRefusal(stored)) return stored
+      const groups = plan.orders.map(({ group, manifest }) => {
+        const placed = stored?.leases.find(({ doc }) => doc.group.name === group.name)
+        const openers = 'any with a key'
+        const { reasons } = market.screen({
+          ...wishOf({ group, manifest, secrets: null }, 'cheapest'),
+          openers,
+        })
+        return {
+          group: group.name,
+          nodes: market.sealingKeys(group, placed?.node ?? null),
+          reasons,
+        }
+      })
+      return { tenant: account, deployment: stored?.deployment.id ?? null, groups }
+    },
+
+    async deploy(account, apiKey, { sdl, name, rule, secrets }) {
+      const read = planOf(sdl)
+      if (isRefusal(read)) return read
+      const orders = withEnvelopes(read.orders, secrets?.groups ?? null)
+      if (isRefusal(orders)) return orders
+      const plan = { ...read, orders }
+      const screening = screenPlan(market, plan, { rule, sealed: false })
+      const id = secrets
+        ? sealedDeploymentId(account, secrets.nonce)
+        : idFrom('dep', randomBytes(15))
+      const wish = { id, account, apiKey, sdl, name, rule, plan, screening }
       const stored = newDeployment({ ...wish, now: now(), random: randomBytes })
       if (isRefusal(stored)) return stored
       if (name !== null && (await store.findDeployment(account, name)))
@@ -82,10 +111,19 @@ export function serveDeployments(parts: ServiceParts): LeaseService {
       const refusal = await setAside(stored)
       if (refusal) return refusal
       const at = now()
-      const orders = stored.leases.length === 1 ? 'one order' : `${stored.leases.length} orders`
-      const message = `${orders}, ${screening.groups.reduce((sum, { bids }) => sum + bids.length, 0)} bids stand`
+      const ordered = stored.leases.length === 1 ? 'one order' : `${stored.leases.length} orders`
+      const message = `${ordered}, ${screening.groups.reduce((sum, { bids }) => sum + bids.length, 0)} bids stand`
       const event = { at, type: 'deployment.ordered', lease: null, service: null, message }
-      await store.createDeployment(stored, gateway, at + CLAIM_MS, [event])
+      if (!(await store.createDeployment(stored, gateway, at + CLAIM_MS, [event]))) {
+        for (const { hold } of stored.leases) if (hold !== null) await store.closeHold(hold)
+        return refuse(
+          'conflict',
+          `The deployment '${id}' exists. Seal its secrets with a new nonce.`,
+          {
+            param: 'secrets',
+          },
+        )
+      }
       book.adopt(stored)
       return viewOf(stored)
     },
@@ -100,9 +138,7 @@ export function serveDeployments(parts: ServiceParts): LeaseService {
       const stored = await find(account, id)
       if (isRefusal(stored)) return stored
       const { rule } = stored.deployment
-      const groups = stored.leases.map(({ doc: { group, manifest } }) =>
-        market.screen({ group, images: imagesOf(manifest), rule, avoid: NOBODY }),
-      )
+      const groups = stored.leases.map(({ doc }) => market.screen(wishOf(doc, rule)))
       return { groups, warnings: [] }
     },
 
@@ -115,20 +151,24 @@ export function serveDeployments(parts: ServiceParts): LeaseService {
       return (await wanted.accept(node)) ?? (await view(account, id))
     },
 
-    async update(account, id, sdl) {
+    async update(account, id, sdl, secrets) {
       const stored = await find(account, id)
       if (isRefusal(stored)) return stored
-      const plan = planOf(sdl)
-      if (isRefusal(plan)) return plan
-      const changes = matchGroups(stored, plan)
+      const read = planOf(sdl)
+      if (isRefusal(read)) return read
+      const kept = (group: string) =>
+        stored.leases.find(({ doc }) => doc.group.name === group)?.doc.secrets ?? null
+      const orders = withEnvelopes(read.orders, secrets, kept)
+      if (isRefusal(orders)) return orders
+      const changes = matchGroups(stored, { ...read, orders })
       if (isRefusal(changes)) return changes
       if (changes.some(({ lease }) => !book.active.has(lease))) return elsewhere()
-      for (const { lease, group, manifest } of changes) {
-        const taken = await book.active.get(lease)?.update({ group, manifest })
+      for (const { lease, ...plan } of changes) {
+        const taken = await book.active.get(lease)?.update(plan)
         if (!taken)
           return refuse(
             'no_matching_node',
-            `No node takes the new terms of '${group.name}'; it runs on as it was. 'baseload screen' says why.`,
+            `No node takes the new terms of '${plan.group.name}'; it runs on as it was. 'baseload screen' says why.`,
           )
       }
       await store.changeDeployment(stored.deployment.id, { sdl }, [])

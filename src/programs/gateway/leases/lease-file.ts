@@ -5,13 +5,22 @@ import type { LeaseReport } from '../../../core/protocol/lease-control.ts'
 import type { NodeLink } from '../../../io/link/node-link.ts'
 import type {
   DeploymentRecord,
+  LeaseDoc,
   LeaseChange,
   LeasePayment,
   LeaseRecord,
   NewDeploymentEvent,
 } from '../../../io/store/deployment-records.ts'
+import { sealedFor } from '../../../core/protocol/secrets.ts'
 import { afterPayment, paymentUntil } from './lease-dues.ts'
+import type { Wish } from './lease-market.ts'
 import type { LeaseParts } from './lease-parts.ts'
+import { openersOf } from './lease-secrets.ts'
+
+/** What is to run. */
+export type Plan = Pick<LeaseDoc, 'group' | 'manifest' | 'secrets'>
+
+export const NOBODY: ReadonlySet<string> = new Set()
 
 /** How long a stopped lease's containers have to end. */
 const GRACE_S = 10
@@ -22,6 +31,7 @@ export class LeaseFile {
   readonly deployment: DeploymentRecord
   record: LeaseRecord
   protected readonly parts: LeaseParts
+  #saidStranded = false
 
   constructor(parts: LeaseParts, deployment: DeploymentRecord, record: LeaseRecord) {
     this.parts = parts
@@ -90,6 +100,34 @@ export class LeaseFile {
     if (given > 0) await this.tell('volumes.restored', `${given} volumes from their last snapshot`)
   }
 
+  protected wish(plan: Plan, avoid: ReadonlySet<string>): Wish {
+    const { group, manifest } = plan
+    const images = manifest.services.map(({ image }) => image)
+    return { group, images, rule: this.deployment.rule, avoid, openers: openersOf(plan) }
+  }
+
+  /** Once: no node that can open its secrets takes it, and another would if it could. */
+  protected async tellIfStranded(): Promise<void> {
+    const { secrets } = this.record.doc
+    const { market } = this.parts
+    if (this.#saidStranded || secrets === null) return
+    const wish = this.wish(this.record.doc, NOBODY)
+    const there = market.openersThere(secrets)
+    if (market.best(wish) !== null) return
+    if (there > 0 && market.best({ ...wish, openers: 'any with a key' }) === null) return
+    this.#saidStranded = true
+    const sealed = Object.keys(secrets.keys).length
+    await this.tell(
+      'secrets.stranded',
+      `its secrets were sealed for ${sealed} nodes, ${there} of them are linked and none takes it; give them again, for the nodes of today: baseload update ${this.deployment.name} --secrets <file>`,
+    )
+  }
+
+  /** A node has it, or it has other secrets. */
+  protected unstranded(): void {
+    this.#saidStranded = false
+  }
+
   protected told(type: string, message: string): NewDeploymentEvent {
     return { at: this.parts.now(), type, lease: this.id, service: null, message }
   }
@@ -100,8 +138,11 @@ export class LeaseFile {
   }
 
   protected sendRun(link: NodeLink): void {
-    const { group, manifest, ownerEpoch: epoch } = this.record.doc
-    if (epoch !== null) link.lease({ kind: 'run', lease: this.id, epoch, group, manifest })
+    const { group, manifest, ownerEpoch: epoch, secrets: envelope } = this.record.doc
+    const secrets = envelope && sealedFor(envelope, link.node)
+    // Better not changed than run without its secrets.
+    if (epoch === null || (envelope && !secrets)) return
+    link.lease({ kind: 'run', lease: this.id, epoch, group, manifest, secrets })
   }
 
   protected sendStop(link: NodeLink, epoch: number, reason: string, keepVolumes = false): void {

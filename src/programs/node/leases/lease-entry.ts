@@ -1,6 +1,7 @@
 /** All that this node has to do with one lease: an acceptance that waits, what runs, what is kept, and their room. */
 import type { Millis } from '../../../core/base/time.ts'
 import type { Group } from '../../../core/protocol/group.ts'
+import type { Owner } from './ask-check.ts'
 import type { LeaseRecord } from './lease-shelf.ts'
 import type { Hold, RoomBook } from './room.ts'
 import type { Tenancy } from './tenancy.ts'
@@ -9,6 +10,7 @@ import type { Tenancy } from './tenancy.ts'
 export type Asked = {
   readonly epoch: number
   readonly group: Group
+  readonly owner: Owner
   readonly terms: string
   readonly signature: string
   readonly untilMs: Millis
@@ -64,11 +66,11 @@ export class LeaseEntry {
   }
 
   /** What was accepted begins: its room joins what is there, until `settle`. */
-  begin(): Hold | null {
-    const hold = this.#asked?.hold ?? null
-    if (hold !== null) this.#holds.push(hold)
+  begin(): Asked | null {
+    const asked = this.#asked
+    if (asked !== null) this.#holds.push(asked.hold)
     this.#asked = null
-    return hold
+    return asked
   }
 
   /** Room that a restarted agent finds in use. */

@@ -17,13 +17,15 @@ import { acceptAsk, occupyAgain } from './acceptance.ts'
 import type { Ask, AskRefusal, Seller } from './ask-check.ts'
 import { LeaseEntry, type Asked } from './lease-entry.ts'
 import { clip, LeaseNews, type SendReport } from './lease-news.ts'
+import type { Opener } from './lease-secrets.ts'
 import type { LeaseRecord, LeaseShelf } from './lease-shelf.ts'
 import type { RestoreSpool } from './restore-spool.ts'
 import { keptNeedOf, RoomBook, type HostRoom } from './room.ts'
-import { Tenancy, type Ending, type TenancyParts } from './tenancy.ts'
+import { Tenancy, unwanted, type Ending, type TenancyParts } from './tenancy.ts'
 
 export type HostParts = {
   readonly identity: Identity
+  readonly opener: Opener
   readonly runtime: Runtime
   readonly shelf: LeaseShelf
   readonly room: HostRoom
@@ -44,8 +46,6 @@ export const KEEP_VOLUMES_MS = DAY
 /** A gateway that is away for so long has given the lease to another node. */
 export const ORPHAN_MS = 30 * MINUTE
 const SAY_AGAIN_MS = MINUTE
-/** What nobody is known to want any more may still write down what it has. */
-const UNWANTED_GRACE_S = 10
 
 /** Reads what an earlier run left, and goes on with it. Throws when the runtime does not answer. */
 export async function openLeaseHost(parts: HostParts): Promise<LeaseHost> {
@@ -200,7 +200,7 @@ export class LeaseHost {
   }
 
   #run(gateway: string, command: Run): void {
-    const { lease, epoch, group, manifest } = command
+    const { lease, epoch, group, manifest, secrets } = command
     const entry = this.#entries.get(lease)
     const why = this.#whyNot(gateway, command)
     if (why !== null) return this.#refuse(gateway, command, why)
@@ -215,9 +215,10 @@ export class LeaseHost {
       else this.#newsOf(gateway).state({ kind: 'stopped', lease, epoch, reason: message })
       return
     }
-    if (accepted) entry.begin()
+    const owner = (accepted ? entry.begin() : record)?.owner ?? null
     const gpus = [...(entry.lastHold?.gpus ?? [])].map(([unit, cdi]) => ({ unit, cdi: [...cdi] }))
-    this.#start(entry, { v: 1, gateway, lease, epoch, group, manifest, gpus, kept: null })
+    const wish = { group, manifest, secrets, owner, gpus, kept: null }
+    this.#start(entry, { v: 1, gateway, lease, epoch, ...wish })
   }
 
   #start(entry: LeaseEntry, record: LeaseRecord): void {
@@ -388,12 +389,5 @@ export class LeaseHost {
     if (entry.isEmpty && this.#entries.get(entry.lease) === entry) this.#entries.delete(entry.lease)
   }
 }
-
-const unwanted = (reason: string): Ending => ({
-  graceS: UNWANTED_GRACE_S,
-  keepVolumes: true,
-  stale: true,
-  reason,
-})
 
 const isPersistent = ({ persistent }: { persistent: boolean }): boolean => persistent
