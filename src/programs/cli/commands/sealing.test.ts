@@ -164,6 +164,7 @@ describe('baseload update with secrets', TIMEOUT, () => {
   it('leaves them as they are unless it is given some', TIMEOUT, async (t) => {
     const { run, file, running, leases } = await setup(t)
     await running(['web.TOKEN'])
+    assert.match((await run('deployments', 'shop')).out, /^sealed +web\.TOKEN$/m)
     assert.equal((await run('update', 'shop', file)).code, EXIT.ok)
     assert.deepEqual(leases.secrets.at(-1), null)
     const nothing = await run('update', 'shop')

@@ -64,6 +64,21 @@ describe('sealed secrets', { timeout }, () => {
     )
   })
 
+  it('are known to a gateway that starts anew', async (t) => {
+    const net = await setup(t)
+    const [first, second] = [net.node(), net.node({ cpuPrice: '0.02' })]
+    const id = await net.deploySealed('x')
+    await net.until(id, 'running')
+    await net.restart()
+    net.link(first)
+    net.link(second)
+    await net.untilTrue(async () => net.runs(first).length > 1)
+    assert.equal(net.opened(first, id), 'x')
+    net.lose(first)
+    await net.untilTrue(async () => (await net.lease(id)).node === second.node)
+    assert.equal(net.opened(second, id), 'x')
+  })
+
   it('strand an order when nobody is left who can, and go on when they are sealed anew', async (t) => {
     const net = await setup(t)
     const first = net.node()
