@@ -88,7 +88,7 @@ export type LeaseNetwork = ProgramNetwork &
 export async function leaseNetwork(
   t: TestContext,
   { engine, docker }: LeaseYard,
-  options: { nodes: number; gateways?: number; databaseUrl?: string },
+  options: { nodes: number; gateways?: number; databaseUrl?: string; keepLogs?: boolean },
 ): Promise<LeaseNetwork> {
   const share = Math.floor(100 / options.nodes) / 100
   const network = await programNetwork(t, {

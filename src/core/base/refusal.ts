@@ -30,6 +30,8 @@ export const REFUSALS = {
   request_timeout: bad(408),
   not_acceptable: bad(415),
   invalid_sdl: bad(400),
+  secret_in_clear: bad(400),
+  secrets_invalid: bad(400),
   upgrade_required: bad(426),
   // What was asked for does not exist, or not for you.
   not_found: bad(404),

@@ -6,6 +6,7 @@ import { z } from 'zod'
 import { groupSchema } from './group.ts'
 import { kinProofSchema, MAX_KIN } from './kin.ts'
 import { manifestSchema } from './manifest.ts'
+import { sealedSecretsSchema } from './secrets.ts'
 
 const id = z.string().max(60)
 const ref = { lease: id, epoch: z.int().min(1) }
@@ -21,8 +22,14 @@ export const leaseCommandSchema = z.discriminatedUnion('kind', [
     /** Canonical JSON of the lease document that the node signs when it accepts. */
     terms: z.string().max(256 * 1024),
   }),
-  /** Make it run so, whatever ran before. The manifest comes again with each change. */
-  z.object({ kind: z.literal('run'), ...ref, group: groupSchema, manifest: manifestSchema }),
+  /** Make it run so, whatever ran before. The manifest comes again with each change, and its secrets sealed. */
+  z.object({
+    kind: z.literal('run'),
+    ...ref,
+    group: groupSchema,
+    manifest: manifestSchema,
+    secrets: sealedSecretsSchema.nullable().default(null),
+  }),
   z.object({
     kind: z.literal('stop'),
     ...ref,

@@ -6,11 +6,17 @@
 import { z } from 'zod'
 import { REFUSALS, type Refusal } from '../../core/base/refusal.ts'
 import type { Millis } from '../../core/base/time.ts'
+import { secretEnvelopeSchema } from '../../core/protocol/secrets.ts'
 import type { Database } from './database.ts'
 
 const commandSchema = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('close') }),
-  z.object({ kind: z.literal('update'), sdl: z.string() }),
+  z.object({
+    kind: z.literal('update'),
+    sdl: z.string(),
+    /** Sealed; null: those that it has stay. */
+    secrets: z.array(secretEnvelopeSchema).nullable(),
+  }),
   z.object({ kind: z.literal('accept'), lease: z.string(), node: z.string() }),
 ])
 /** What a tenant changes in a deployment. */

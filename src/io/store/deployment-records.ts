@@ -7,6 +7,7 @@ import { groupSchema } from '../../core/protocol/group.ts'
 import { leaseReportSchema, type LeaseState } from '../../core/protocol/lease-control.ts'
 import { manifestSchema } from '../../core/protocol/manifest.ts'
 import { rateText } from '../../core/protocol/rate-text.ts'
+import { secretEnvelopeSchema } from '../../core/protocol/secrets.ts'
 
 const replicas = leaseReportSchema.options[2].shape.replicas
 
@@ -14,6 +15,8 @@ const replicas = leaseReportSchema.options[2].shape.replicas
 export const leaseDocSchema = z.object({
   group: groupSchema,
   manifest: manifestSchema,
+  /** Sealed by its tenant; null: it has none. */
+  secrets: secretEnvelopeSchema.nullable().default(null),
   message: z.string(),
   /** Atto-dollars a second, for the whole group. */
   rate: rateText,
@@ -114,13 +117,13 @@ export type LeasePaid = {
 }
 
 export type DeploymentStore = {
-  /** The deployment, its leases and first events, in one commit. The same id again changes nothing. */
+  /** The deployment, its leases and first events, in one commit; the same again changes nothing. False: the id is another's. */
   createDeployment(
     stored: StoredDeployment,
     gateway: string,
     claimedUntil: Millis,
     events: readonly NewDeploymentEvent[],
-  ): Promise<void>
+  ): Promise<boolean>
   /** Takes open deployments that nobody looks after, keeps the own ones, and gives all that are this gateway's now. */
   claimDeployments(gateway: string, now: Millis, claimedUntil: Millis): Promise<StoredDeployment[]>
   /** Of an account, newest first. */

@@ -50,6 +50,7 @@ export function aDeployment(account: string): StoredDeployment {
             units: [{ id: 1, resources, count: 1, endpoints, maxRate: HOUR_RATE }],
             minNoticeS: null,
           },
+          secrets: null,
           manifest: {
             group: 'here',
             services: [

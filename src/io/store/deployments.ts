@@ -22,9 +22,14 @@ export const deploymentsIn = (database: Database): DeploymentStore => ({
         insert into deployments (id, account, api_key, name, rule, sdl, created_at, gateway, claimed_until)
         values (${id}, ${account}, ${apiKey}, ${name}, ${rule}, ${sdl}, ${createdAt}, ${gateway}, ${claimedUntil})
         on conflict (id) do nothing returning id`
-      if (made.length === 0) return
+      if (made.length === 0) {
+        const again =
+          await sql`select 1 from leases where id = ${leases[0]?.id ?? ''} and deployment = ${id}`
+        return again.length > 0
+      }
       for (const lease of leases) await insertLease(sql, lease)
       await insertEvents(sql, id, events)
+      return true
     }),
 
   async claimDeployments(gateway, now, claimedUntil) {

@@ -18,8 +18,10 @@ import { groupText, noticeMsOf } from '../../../core/protocol/lease.ts'
 import type { LeaseReport, LeaseState } from '../../../core/protocol/lease-control.ts'
 import type { NodeLink } from '../../../io/link/node-link.ts'
 import type { DeploymentRecord, LeaseRecord } from '../../../io/store/deployment-records.ts'
-import { LeasePlacing, NOBODY, type Plan } from './lease-placing.ts'
+import { NOBODY, type Plan } from './lease-file.ts'
+import { LeasePlacing } from './lease-placing.ts'
 import type { LeaseParts } from './lease-parts.ts'
+import { isSealedFor } from './lease-secrets.ts'
 import { Turns } from './turns.ts'
 
 /** A group that no node takes just now is tried again when the network changes, and at least so often. */
@@ -128,7 +130,7 @@ export class ActiveLease extends LeasePlacing {
     await this.#turns.take(async () => {
       if (this.over) return
       const { doc, node } = this.record
-      const same = groupText(plan.group) === groupText(doc.group)
+      const same = groupText(plan.group) === groupText(doc.group) && isSealedFor(plan, node)
       taken = node !== null && !same ? await this.#amend(node, plan) : await this.#replace(plan)
     })
     return taken
@@ -195,17 +197,23 @@ export class ActiveLease extends LeasePlacing {
       : this.deployment.rule !== 'manual' && (await this.offerAround(record.doc, avoid))
     if (taken || this.over) return
     await this.decide({ type: 'give-up', why: this.whyNobody() })
+    await this.tellIfStranded()
     this.#again ??= setTimeout(() => this.place(), RETRY_MS).unref()
   }
 
   // Changing.
 
   /** The same terms, or none yet: the node is only told what to run. */
-  async #replace({ group, manifest }: Plan): Promise<boolean> {
-    if (isRefusal(await this.decide({ type: 'update' }, { doc: { group, manifest } }))) return false
-    const { node } = this.record
+  async #replace({ group, manifest, secrets }: Plan): Promise<boolean> {
+    const { node, doc } = this.record
+    const news = secrets === doc.secrets ? [] : [this.told('secrets.updated', 'new secrets')]
+    const more = { doc: { group, manifest, secrets }, news }
+    if (isRefusal(await this.decide({ type: 'update' }, more))) return false
+    this.unstranded()
     const link = node === null ? null : this.parts.linkOf(node)
     if (link) this.sendRun(link)
+    // Others may take what it is now.
+    if (node === null) this.place()
     return true
   }
 

@@ -12,6 +12,7 @@ import type { StoredDeployment } from '../../../io/store/deployment-records.ts'
 import type { ActiveLease } from './active-lease.ts'
 import { matchGroups, planOf } from './deploying.ts'
 import type { BookParts, LeaseBook } from './lease-book.ts'
+import { withEnvelopes } from './lease-secrets.ts'
 
 /** Of the gateway that was asked: so much later a tenant hears. */
 const TAKE_EVERY_MS: Millis = 250
@@ -70,7 +71,7 @@ export class DeploymentCommands {
         await Promise.all([...leases.values()].map((lease) => lease.close('closed by the tenant')))
         return null
       case 'update':
-        return await this.#update(stored, leases, command.sdl)
+        return await this.#update(stored, leases, command)
       case 'accept': {
         const lease = leases.get(command.lease)
         const none = `The deployment has no open lease '${command.lease}'.`
@@ -82,18 +83,22 @@ export class DeploymentCommands {
   async #update(
     stored: StoredDeployment,
     leases: ReadonlyMap<string, ActiveLease>,
-    sdl: string,
+    { sdl, secrets }: Extract<DeploymentCommand, { kind: 'update' }>,
   ): Promise<Refusal | null> {
-    const plan = planOf(sdl)
-    if (isRefusal(plan)) return plan
-    const changes = matchGroups(stored, plan)
+    const read = planOf(sdl)
+    if (isRefusal(read)) return read
+    const kept = (group: string) =>
+      stored.leases.find(({ doc }) => doc.group.name === group)?.doc.secrets ?? null
+    const orders = withEnvelopes(read.orders, secrets, kept)
+    if (isRefusal(orders)) return orders
+    const changes = matchGroups(stored, { ...read, orders })
     if (isRefusal(changes)) return changes
-    for (const { lease, group, manifest } of changes) {
-      const taken = await leases.get(lease)?.update({ group, manifest })
+    for (const { lease, ...plan } of changes) {
+      const taken = await leases.get(lease)?.update(plan)
       if (!taken)
         return refuse(
           'no_matching_node',
-          `No node takes the new terms of '${group.name}'; it runs on as it was. 'baseload screen' says why.`,
+          `No node takes the new terms of '${plan.group.name}'; it runs on as it was. 'baseload screen' says why.`,
         )
     }
     await this.#parts.store.changeDeployment(stored.deployment.id, { sdl }, [])

@@ -1,18 +1,20 @@
 /** What tenants ask of their deployments, answered from the lease book and the store. */
 import { randomBytes } from 'node:crypto'
 import type { Duplex } from 'node:stream'
+import { idFrom } from '../../../core/base/id.ts'
 import { Fault, isRefusal, refuse, type Refusal } from '../../../core/base/refusal.ts'
+import { sealedDeploymentId } from '../../../io/keys/secret-envelope.ts'
 import type { DeploymentCommand } from '../../../io/store/deployment-commands.ts'
 import type { LeaseRecord, StoredDeployment } from '../../../io/store/deployment-records.ts'
 import type { DeploymentCommands } from './commands.ts'
-import { imagesOf, newDeployment, planOf, screenPlan } from './deploying.ts'
+import { newDeployment, planOf, screenPlan, wishOf } from './deploying.ts'
 import { CLAIM_MS, HOLD_MS, type BookParts, type LeaseBook } from './lease-book.ts'
 import { holdTargetOf } from './lease-dues.ts'
+import { withEnvelopes } from './lease-secrets.ts'
 import type { DeploymentView, LeaseService, TunnelWish } from './lease-service.ts'
 import { deploymentView, type PublicPlace } from './lease-views.ts'
 
 const MAX_EVENTS = 1000
-const NOBODY: ReadonlySet<string> = new Set()
 
 type ServiceParts = Pick<BookParts, 'store' | 'market' | 'gateway' | 'now' | 'linkOf'> & {
   readonly book: LeaseBook
@@ -75,16 +77,43 @@ export function serveDeployments(parts: ServiceParts): LeaseService {
   }
 
   return {
-    async screen(_account, sdl) {
+    async screen(_account, sdl, sealed) {
       const plan = planOf(sdl)
-      return isRefusal(plan) ? plan : screenPlan(market, plan, 'cheapest')
+      return isRefusal(plan) ? plan : screenPlan(market, plan, { rule: 'cheapest', sealed })
     },
 
-    async deploy(account, apiKey, { sdl, name, rule }) {
+    async sealingKeys(account, sdl, id) {
       const plan = planOf(sdl)
       if (isRefusal(plan)) return plan
-      const screening = screenPlan(market, plan, rule)
-      const wish = { account, apiKey, sdl, name, rule, plan, screening }
+      const stored = id === null ? null : await find(account, id)
+      if (stored !== null && isRefusal(stored)) return stored
+      const groups = plan.orders.map(({ group, manifest }) => {
+        const placed = stored?.leases.find(({ doc }) => doc.group.name === group.name)
+        const openers = 'any with a key'
+        const { reasons } = market.screen({
+          ...wishOf({ group, manifest, secrets: null }, 'cheapest'),
+          openers,
+        })
+        return {
+          group: group.name,
+          nodes: market.sealingKeys(group, placed?.node ?? null),
+          reasons,
+        }
+      })
+      return { tenant: account, deployment: stored?.deployment.id ?? null, groups }
+    },
+
+    async deploy(account, apiKey, { sdl, name, rule, secrets }) {
+      const read = planOf(sdl)
+      if (isRefusal(read)) return read
+      const orders = withEnvelopes(read.orders, secrets?.groups ?? null)
+      if (isRefusal(orders)) return orders
+      const plan = { ...read, orders }
+      const screening = screenPlan(market, plan, { rule, sealed: false })
+      const id = secrets
+        ? sealedDeploymentId(account, secrets.nonce)
+        : idFrom('dep', randomBytes(15))
+      const wish = { id, account, apiKey, sdl, name, rule, plan, screening }
       const stored = newDeployment({ ...wish, now: now(), random: randomBytes })
       if (isRefusal(stored)) return stored
       if (name !== null && (await store.findDeployment(account, name)))
@@ -96,10 +125,19 @@ export function serveDeployments(parts: ServiceParts): LeaseService {
       const refusal = await setAside(stored)
       if (refusal) return refusal
       const at = now()
-      const orders = stored.leases.length === 1 ? 'one order' : `${stored.leases.length} orders`
-      const message = `${orders}, ${screening.groups.reduce((sum, { bids }) => sum + bids.length, 0)} bids stand`
+      const ordered = stored.leases.length === 1 ? 'one order' : `${stored.leases.length} orders`
+      const message = `${ordered}, ${screening.groups.reduce((sum, { bids }) => sum + bids.length, 0)} bids stand`
       const event = { at, type: 'deployment.ordered', lease: null, service: null, message }
-      await store.createDeployment(stored, gateway, at + CLAIM_MS, [event])
+      if (!(await store.createDeployment(stored, gateway, at + CLAIM_MS, [event]))) {
+        for (const { hold } of stored.leases) if (hold !== null) await store.closeHold(hold)
+        return refuse(
+          'conflict',
+          `The deployment '${id}' exists. Seal its secrets with a new nonce.`,
+          {
+            param: 'secrets',
+          },
+        )
+      }
       book.adopt(stored)
       return viewOf(stored)
     },
@@ -114,15 +152,14 @@ export function serveDeployments(parts: ServiceParts): LeaseService {
       const stored = await find(account, id)
       if (isRefusal(stored)) return stored
       const { rule } = stored.deployment
-      const groups = stored.leases.map(({ doc: { group, manifest } }) =>
-        market.screen({ group, images: imagesOf(manifest), rule, avoid: NOBODY }),
-      )
+      const groups = stored.leases.map(({ doc }) => market.screen(wishOf(doc, rule)))
       return { groups, warnings: [] }
     },
 
     accept: (account, id, lease, node) => change(account, id, { kind: 'accept', lease, node }),
 
-    update: (account, id, sdl) => change(account, id, { kind: 'update', sdl }),
+    update: (account, id, sdl, secrets) =>
+      change(account, id, { kind: 'update', sdl, secrets: secrets && [...secrets] }),
 
     close: (account, id) => change(account, id, { kind: 'close' }),
 

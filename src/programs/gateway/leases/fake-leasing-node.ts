@@ -10,6 +10,8 @@ import type { Offer } from '../../../core/protocol/offer.ts'
 import type { PriceSheet } from '../../../core/protocol/price-sheet.ts'
 import type { TunnelPurpose } from '../../../core/protocol/tunnel.ts'
 import { ephemeralIdentity, type Identity } from '../../../io/keys/identity.ts'
+import { ephemeralSealingKey } from '../../../io/keys/sealed-box.ts'
+import { signSealingKey } from '../../../io/keys/secret-envelope.ts'
 import { FakeLink } from '../test-kit.ts'
 import type { LeaseBook } from './lease-book.ts'
 
@@ -44,6 +46,7 @@ const CAPACITY: Capacity = {
 
 export class FakeLeasingNode extends FakeLink {
   readonly identity: Identity
+  readonly sealingKey = ephemeralSealingKey()
 
   /** What it was told, in order. */
   readonly told: LeaseCommand[] = []
@@ -59,13 +62,18 @@ export class FakeLeasingNode extends FakeLink {
   book: LeaseBook | null = null
   readonly #now: () => number
 
-  constructor(now: () => number, more: { cpuPrice?: string; capacity?: Partial<Capacity> } = {}) {
+  constructor(
+    now: () => number,
+    more: { cpuPrice?: string; capacity?: Partial<Capacity>; sealing?: boolean } = {},
+  ) {
     const identity = ephemeralIdentity('node')
     super({ node: identity.id, nodeKey: identity.publicKey })
     this.identity = identity
     this.#now = now
     const prices = { ...SHEET, cpuThread: more.cpuPrice ?? SHEET.cpuThread }
-    const leases: Offer['leases'] = { capacity: { ...CAPACITY, ...more.capacity }, prices }
+    const capacity = { ...CAPACITY, ...more.capacity }
+    const sealing = more.sealing === false ? null : signSealingKey(identity, this.sealingKey)
+    const leases: Offer['leases'] = { capacity, prices, sealing }
     Object.assign(this.offer, { leases })
   }
 

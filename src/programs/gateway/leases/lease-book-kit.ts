@@ -22,7 +22,12 @@ import { LeaseMarket } from './lease-market.ts'
 import type { DeploymentView, LeaseView } from './lease-service.ts'
 import { LeaseVolumes } from './lease-volumes.ts'
 
-export const wish = () => ({ sdl: sdl(), name: null, rule: 'cheapest' as const })
+export const wish = () => ({
+  sdl: sdl(),
+  name: null,
+  rule: 'cheapest' as const,
+  secrets: null,
+})
 
 export const sdl = ({ image = 'hello', cpu = '0.5', volume = false } = {}): string => `
 version: "2.0"

@@ -22,9 +22,15 @@ import type {
   LeaseRecord,
   NewDeploymentEvent,
 } from '../../../io/store/deployment-records.ts'
+import { sealedFor } from '../../../core/protocol/secrets.ts'
 import { afterPayment, paymentUntil } from './lease-dues.ts'
 import type { LeaseParts } from './lease-parts.ts'
 import { changeOf, lifeOf, memoryOf, NO_MEMORY, wordsOf } from './lease-state.ts'
+
+/** What is to run. */
+export type Plan = Pick<LeaseDoc, 'group' | 'manifest' | 'secrets'>
+
+export const NOBODY: ReadonlySet<string> = new Set()
 
 /** How long a stopped lease's containers have to end. */
 const GRACE_S = 10
@@ -150,8 +156,11 @@ export class LeaseFile {
   }
 
   protected sendRun(link: NodeLink): void {
-    const { group, manifest, ownerEpoch: epoch } = this.record.doc
-    if (epoch !== null) link.lease({ kind: 'run', lease: this.id, epoch, group, manifest })
+    const { group, manifest, ownerEpoch: epoch, secrets: envelope } = this.record.doc
+    const secrets = envelope && sealedFor(envelope, link.node)
+    // Better not changed than run without its secrets.
+    if (epoch === null || (envelope && !secrets)) return
+    link.lease({ kind: 'run', lease: this.id, epoch, group, manifest, secrets })
   }
 
   protected sendStop(link: NodeLink, epoch: number, reason: string, keepVolumes = false): void {

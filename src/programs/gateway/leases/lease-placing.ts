@@ -4,21 +4,17 @@ import { priceFor } from '../../../core/base/rate.ts'
 import { isRefusal } from '../../../core/base/refusal.ts'
 import type { AcceptedLease } from '../../../core/protocol/lease.ts'
 import type { NodeLink } from '../../../io/link/node-link.ts'
-import type { LeaseDoc } from '../../../io/store/deployment-records.ts'
 import { ANSWER_MS, Asking } from './asking.ts'
-import { LeaseFile } from './lease-file.ts'
+import { LeaseFile, NOBODY, type Plan } from './lease-file.ts'
 import type { Candidate, Wish } from './lease-market.ts'
+import { openersOf } from './lease-secrets.ts'
 
 /** Bids asked in one round: more have the same answer, and a round stays short. */
 const MAX_ASKED = 16
 
-/** What is to run. */
-export type Plan = Pick<LeaseDoc, 'group' | 'manifest'>
-
-export const NOBODY: ReadonlySet<string> = new Set()
-
 export abstract class LeasePlacing extends LeaseFile {
   protected readonly asking = new Asking()
+  #saidStranded = false
 
   /** Nothing more is to be found for it here. */
   protected abstract get over(): boolean
@@ -29,9 +25,32 @@ export abstract class LeasePlacing extends LeaseFile {
     return reasons.join('; ') || 'each that could has refused'
   }
 
-  protected wish({ group, manifest }: Plan, avoid: ReadonlySet<string>): Wish {
+  protected wish(plan: Plan, avoid: ReadonlySet<string>): Wish {
+    const { group, manifest } = plan
     const images = manifest.services.map(({ image }) => image)
-    return { group, images, rule: this.deployment.rule, avoid }
+    return { group, images, rule: this.deployment.rule, avoid, openers: openersOf(plan) }
+  }
+
+  /** Once: no node that can open its secrets takes it, and another would if it could. */
+  protected async tellIfStranded(): Promise<void> {
+    const { secrets } = this.record.doc
+    const { market } = this.parts
+    if (this.#saidStranded || secrets === null) return
+    const wish = this.wish(this.record.doc, NOBODY)
+    const there = market.openersThere(secrets)
+    if (market.best(wish) !== null) return
+    if (there > 0 && market.best({ ...wish, openers: 'any with a key' }) === null) return
+    this.#saidStranded = true
+    const sealed = Object.keys(secrets.keys).length
+    await this.tell(
+      'secrets.stranded',
+      `its secrets were sealed for ${sealed} nodes, ${there} of them are linked and none takes it; give them again, for the nodes of today: baseload update ${this.deployment.name} --secrets <file>`,
+    )
+  }
+
+  /** A node has it, or it has other secrets. */
+  protected unstranded(): void {
+    this.#saidStranded = false
   }
 
   /** Asks one node after the other, best first; better one that failed before than none. True when one has taken it. */
@@ -78,7 +97,7 @@ export abstract class LeasePlacing extends LeaseFile {
   async #accepted(
     { bid, placing }: Candidate,
     link: NodeLink,
-    { group, manifest }: Plan,
+    { group, manifest, secrets }: Plan,
     { terms, signature }: AcceptedLease,
   ): Promise<string | null> {
     const { epoch, node: before } = this.record
@@ -86,11 +105,12 @@ export abstract class LeasePlacing extends LeaseFile {
     const accepted = await this.decide(
       { type: 'accept', node: link.node, epoch },
       {
-        doc: { group, manifest, terms, signature, rate: String(bid.rate) },
+        doc: { group, manifest, secrets, terms, signature, rate: String(bid.rate) },
         news: [this.told('lease.accepted', `${link.node} runs it for ${price}`)],
       },
     )
     if (isRefusal(accepted)) return accepted.message
+    this.unstranded()
     this.parts.market.reserve(this.id, placing)
     this.parts.market.observe(group)
     if (before !== link.node) await this.bringVolumes(link)

@@ -17,7 +17,9 @@ describe('a gateway that does not look after a deployment', () => {
     const other = net.another()
     const seen = view(await other.service.deployment(net.account, made.id))
     assert.equal(seen.leases[0]?.state, 'running')
-    const updated = view(await other.service.update(net.account, made.id, sdl({ image: 'newer' })))
+    const updated = view(
+      await other.service.update(net.account, made.id, sdl({ image: 'newer' }), null),
+    )
     assert.equal(updated.leases[0]?.services[0]?.image, 'newer')
     assert.equal(net.runs(node).at(-1)?.manifest.services[0]?.image, 'newer')
     const closed = view(await other.service.close(net.account, made.id))
@@ -31,9 +33,9 @@ describe('a gateway that does not look after a deployment', () => {
     const made = await net.deploy()
     await net.until(made.id, 'running')
     const other = net.another()
-    const refusal = await other.service.update(net.account, made.id, sdl({ cpu: '64' }))
+    const refusal = await other.service.update(net.account, made.id, sdl({ cpu: '64' }), null)
     assert.ok(isRefusal(refusal) && refusal.code === 'no_matching_node', JSON.stringify(refusal))
-    const broken = await other.service.update(net.account, made.id, 'services: 7')
+    const broken = await other.service.update(net.account, made.id, 'services: 7', null)
     assert.ok(isRefusal(broken) && broken.code === 'invalid_sdl' && broken.param === 'sdl')
   })
 
@@ -153,7 +155,7 @@ describe('a gateway that dies', () => {
     await net.first.book.claim()
     assert.equal(net.first.book.active.size, 0)
     // What it reads is what the other writes.
-    view(await other.service.update(net.account, made.id, sdl({ image: 'newer' })))
+    view(await other.service.update(net.account, made.id, sdl({ image: 'newer' }), null))
     const seen = view(await net.service.deployment(net.account, made.id))
     assert.equal(seen.leases[0]?.services[0]?.image, 'newer')
     view(await net.service.close(net.account, made.id))

@@ -2,6 +2,7 @@
 import type { Millis } from '../../../core/base/time.ts'
 import type { LeaseReport } from '../../../core/protocol/lease-control.ts'
 import type { Group } from '../../../core/protocol/group.ts'
+import type { Owner } from './ask-check.ts'
 import type { LeaseRecord } from './lease-shelf.ts'
 import type { Hold, RoomBook } from './room.ts'
 import type { Tenancy } from './tenancy.ts'
@@ -10,6 +11,7 @@ import type { Tenancy } from './tenancy.ts'
 export type Asked = {
   readonly epoch: number
   readonly group: Group
+  readonly owner: Owner
   readonly terms: string
   readonly signature: string
   readonly untilMs: Millis
@@ -74,11 +76,11 @@ export class LeaseEntry {
   }
 
   /** What was accepted begins: its room joins what is there, until `settle`. */
-  begin(): Hold | null {
-    const hold = this.#asked?.hold ?? null
-    if (hold !== null) this.#holds.push(hold)
+  begin(): Asked | null {
+    const asked = this.#asked
+    if (asked !== null) this.#holds.push(asked.hold)
     this.#asked = null
-    return hold
+    return asked
   }
 
   /** Room that a restarted agent finds in use. */

@@ -18,6 +18,7 @@ import type { Ask, AskRefusal, Seller } from './ask-check.ts'
 import { LeaseEntry, type Asked } from './lease-entry.ts'
 import { LeaseGateways } from './lease-gateways.ts'
 import { clip, type SendReport } from './lease-news.ts'
+import type { Opener } from './lease-secrets.ts'
 import type { LeaseRecord, LeaseShelf } from './lease-shelf.ts'
 import type { RestoreSpool } from './restore-spool.ts'
 import { hasPersistent, keptNeedOf, RoomBook, type HostRoom } from './room.ts'
@@ -25,6 +26,7 @@ import { Tenancy, unwanted, type Ending, type TenancyParts } from './tenancy.ts'
 
 export type HostParts = {
   readonly identity: Identity
+  readonly opener: Opener
   readonly runtime: Runtime
   readonly shelf: LeaseShelf
   readonly room: HostRoom
@@ -201,7 +203,7 @@ export class LeaseHost {
   }
 
   #run(gateway: string, command: Run): void {
-    const { lease, epoch, group, manifest } = command
+    const { lease, epoch, group, manifest, secrets } = command
     const entry = this.#entries.get(lease)
     const why = this.#whyNot(gateway, command)
     if (why !== null) return this.#refuse(gateway, command, why)
@@ -216,10 +218,11 @@ export class LeaseHost {
       else this.#gateways.newsOf(gateway).state({ kind: 'stopped', lease, epoch, reason: message })
       return
     }
-    if (accepted) entry.begin()
+    const owner = (accepted ? entry.begin() : record)?.owner ?? null
     entry.gateway = gateway
     const gpus = [...(entry.lastHold?.gpus ?? [])].map(([unit, cdi]) => ({ unit, cdi: [...cdi] }))
-    this.#start(entry, { v: 1, gateway, lease, epoch, group, manifest, gpus, kept: null })
+    const wish = { group, manifest, secrets, owner, gpus, kept: null }
+    this.#start(entry, { v: 1, gateway, lease, epoch, ...wish })
   }
 
   #start(entry: LeaseEntry, record: LeaseRecord): void {

@@ -16,12 +16,14 @@ import type {
 } from '../../../io/runtime/runtime.ts'
 import type { Logger } from '../../../io/telemetry/logger.ts'
 import { clip, eventOf, type LeaseNews } from './lease-news.ts'
+import { openLease, type OpenedLease, type Opener } from './lease-secrets.ts'
 import type { LeaseRecord, LeaseShelf } from './lease-shelf.ts'
 import type { RestoreSpool } from './restore-spool.ts'
 import { eventWords, phaseOf, PullWords, replicaReport } from './replica-words.ts'
 
 export type TenancyParts = {
   readonly runtime: Runtime
+  readonly opener: Opener
   readonly shelf: LeaseShelf
   /** Of the gateway that has it: another may take over. */
   readonly news: () => LeaseNews
@@ -37,6 +39,7 @@ export type Ending = {
   readonly stale: boolean
   readonly reason: string
 }
+
 type Status = Extract<LeaseReport, { kind: 'status' }>
 
 /** What nobody is known to want any more may still write down what it has. */
@@ -146,28 +149,31 @@ export class Tenancy {
   async #run(record: LeaseRecord, signal: AbortSignal): Promise<boolean> {
     if (signal.aborted) return false
     this.#starting = true
+    let opened: OpenedLease | null = null
     try {
       this.#say('starting', '')
       await this.#parts.shelf.write(record)
       if (this.#foreign) await this.#parts.runtime.removeVolumes(record.lease)
       this.#foreign = false
       signal.throwIfAborted()
-      await this.#parts.runtime.run(this.#specOf(record), signal)
+      opened = openLease(record, this.#parts.opener)
+      await this.#parts.runtime.run(this.#specOf(record, opened), signal)
       await this.#parts.restores.clear(record.lease)
       this.#starting = false
       await this.#lookOnce()
       return true
     } catch (error) {
       if (signal.aborted) return false
-      this.#parts.logger.warn('lease failed', { lease: record.lease, error: reasonOf(error) })
-      this.#say('failed', reasonOf(error))
+      const why = opened?.hide(reasonOf(error)) ?? reasonOf(error)
+      this.#parts.logger.warn('lease failed', { lease: record.lease, error: why })
+      this.#say('failed', why)
       return false
     } finally {
       this.#starting = false
     }
   }
 
-  #specOf({ lease, epoch, group, manifest, gpus }: LeaseRecord): LeaseSpec {
+  #specOf({ lease, epoch, group, gpus }: LeaseRecord, { manifest }: OpenedLease): LeaseSpec {
     return {
       lease,
       epoch,
