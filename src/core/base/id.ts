@@ -15,6 +15,7 @@ export type IdPrefix =
   | 'tun'
   | 'dep'
   | 'lease'
+  | 'snap'
 
 const ALPHABET = '0123456789abcdefghjkmnpqrstvwxyz'
 const ID_BYTES = 15

@@ -3,6 +3,8 @@ import type { AuctionRule } from '../../../core/market/auction.ts'
 import { HTTP_DEFAULTS } from '../../../core/sdl/http-options.ts'
 import type { LeaseState } from '../../../core/protocol/lease-control.ts'
 import type { Duplex } from 'node:stream'
+import { createHash } from 'node:crypto'
+import { Readable } from 'node:stream'
 import { isRefusal, refuse, type Refusal } from '../../../core/base/refusal.ts'
 import { rateOf } from '../../../core/base/rate.ts'
 import type { Expose } from '../../../core/protocol/manifest.ts'
@@ -15,12 +17,15 @@ import type {
   Screening,
   TunnelWish,
 } from '../leases/lease-service.ts'
+import type { SnapshotList, VolumeWish } from '../leases/tenant-snapshots.ts'
+import type { SnapshotRecord } from '../../../io/store/snapshot-records.ts'
 
 type Mutable<T> = { -readonly [K in keyof T]: T[K] }
 type Kept = {
   readonly account: string
   view: Mutable<DeploymentView>
   readonly events: DeploymentEvent[]
+  readonly snapshots: SnapshotRecord[]
 }
 
 /** One page of the real service's events. */
@@ -36,6 +41,13 @@ export class FakeLeaseService implements LeaseService {
   /** The node's end of tunnels: a test says what is there. */
   tunnel: (wish: TunnelWish, signal: AbortSignal) => Promise<Duplex | Refusal> = () =>
     Promise.resolve(refuse('tunnel_refused', 'The fake has no node.'))
+  /** What the only volume, `data` of `web`, holds; a test may have a download break off after so many bytes. */
+  volume: Buffer = Buffer.from('what the volume holds')
+  breakAfter: number | null = null
+  /** How often a list is read before what is being taken is ready, or why it fails then. */
+  readsToReady = 1
+  takingFails: string | null = null
+  limitBytes = 100 * 2 ** 30
   /** Thrown by each method while set: the database is away. */
   away: Error | null = null
 
@@ -67,7 +79,7 @@ export class FakeLeaseService implements LeaseService {
         leases: [leaseOf(id, wish.rule === 'manual' ? 'bid' : 'accepted')],
         spentNanoUsd: 0n,
       }
-      this.#kept.set(id, { account, view, events: [] })
+      this.#kept.set(id, { account, view, events: [], snapshots: [] })
       this.happen(id, 'deployment.screened', '2 of 9 nodes can run it')
       this.happen(id, 'lease.ordered', 'the order is out')
       if (wish.rule !== 'manual') this.happen(id, 'lease.accepted', 'the cheapest bid won')
@@ -137,6 +149,73 @@ export class FakeLeaseService implements LeaseService {
     if (isRefusal(found)) return found
     this.wishes.push(wish)
     return await this.tunnel(wish, signal)
+  }
+
+  async snapshots(account: string, id: string): Promise<SnapshotList | Refusal> {
+    return this.#with(account, id, ({ snapshots }) => {
+      snapshots.forEach((one, i) => (snapshots[i] = this.#later(one)))
+      const usedBytes = snapshots.reduce((sum, { bytes }) => sum + bytes, 0)
+      return { snapshots: snapshots.toReversed(), usedBytes, limitBytes: this.limitBytes }
+    })
+  }
+
+  async takeSnapshots(account: string, id: string, { service, volume }: VolumeWish) {
+    return this.#with(account, id, (kept) => {
+      if (kept.view.closedAt !== null) return refuse('conflict', 'The deployment is closed.')
+      if ((volume ?? 'data') !== 'data' || (service ?? 'web') !== 'web')
+        return refuse('not_found', 'No persistent volume is called so. There are: web data.')
+      kept.snapshots.push({
+        id: `snap_${kept.snapshots.length + 1}`,
+        account,
+        deployment: kept.view.id,
+        lease: kept.view.leases[0]?.id ?? '',
+        service: 'web',
+        replica: 0,
+        volume: 'data',
+        place: 'here',
+        object: 'there',
+        state: 'taking',
+        begunAt: this.#now(),
+        bytes: 0,
+        sha256: null,
+        problem: null,
+        expiresAt: null,
+      })
+      return kept.snapshots.slice(-1)
+    })
+  }
+
+  async openSnapshot(account: string, id: string, which: string) {
+    return this.#with(account, id, ({ snapshots }) => {
+      const snapshot = snapshots.find((one) => one.id === which)
+      if (!snapshot) return refuse('not_found', `The deployment has no snapshot '${which}'.`)
+      if (snapshot.state !== 'ready') return refuse('conflict', `${which} is not ready.`)
+      const { volume, breakAfter } = this
+      const body = Readable.from(
+        (function* () {
+          yield volume.subarray(0, breakAfter ?? volume.length)
+          if (breakAfter !== null) throw new Error('it broke off')
+        })(),
+        { objectMode: false },
+      )
+      return { snapshot, body }
+    })
+  }
+
+  async removeSnapshot(account: string, id: string, which: string) {
+    return this.#with(account, id, ({ snapshots }) => {
+      const at = snapshots.findIndex((one) => one.id === which)
+      const why = `The deployment has no snapshot '${which}'.`
+      return snapshots.splice(at, at < 0 ? 0 : 1)[0] ?? refuse('not_found', why)
+    })
+  }
+
+  #later(one: SnapshotRecord): SnapshotRecord {
+    if (one.state !== 'taking') return one
+    if ((this.readsToReady -= 1) > 0) return { ...one, bytes: Math.floor(this.volume.length / 2) }
+    if (this.takingFails !== null) return { ...one, state: 'failed', problem: this.takingFails }
+    const sha256 = createHash('sha256').update(this.volume).digest('hex')
+    return { ...one, state: 'ready', bytes: this.volume.length, sha256 }
   }
 
   /** Watchers of all deployments: none is left once nobody follows. */

@@ -228,7 +228,7 @@ export class ActiveLease extends LeaseFile {
     const { node } = candidate.placing
     const { gateway, now, logger } = this.parts
     const link = this.parts.linkOf(node)
-    if (!link) return false
+    if (!link || !(await this.canBringVolumes(node))) return false
     const epoch = this.record.epoch + 1
     await this.change(this.record.node === null ? { state: 'bid', epoch } : { epoch }, [])
     const { group } = plan
@@ -298,7 +298,7 @@ export class ActiveLease extends LeaseFile {
     const here = market.at(node, this.#wish(plan, NOBODY))
     if (here && (await this.#offer(here, plan))) return true
     const old = this.parts.linkOf(node)
-    if (old) await this.parts.volumes.take(old, this.record, this.parts.now())
+    if (old) await this.takeSnapshots(old)
     if (!(await this.#offerAround(plan, new Set([node])))) {
       if (old) this.linked(old)
       await this.tell('lease.update_refused', 'no node takes the new terms; it runs on as it was')
@@ -381,6 +381,7 @@ export class ActiveLease extends LeaseFile {
       this.told('lease.draining', reason),
     ])
     const link = node === null ? null : this.parts.linkOf(node)
+    if (link && keepVolumes) await this.takeLastSnapshots(link)
     if (link && doc.ownerEpoch !== null) {
       const stopped = new Promise<void>((resolve) => (this.#whenStopped = resolve))
       this.sendStop(link, doc.ownerEpoch, reason, keepVolumes)
@@ -393,6 +394,6 @@ export class ActiveLease extends LeaseFile {
       this.told('lease.closed', `${reason}; $${formatUsd(this.record.spentNanoUsd)} in all`),
     ])
     if (hold !== null) await this.parts.store.closeHold(hold)
-    if (!keepVolumes) await this.parts.volumes.forget(this.id)
+    this.parts.volumes.forget(this.id)
   }
 }

@@ -8,11 +8,15 @@ import { CLAIM_MS, HOLD_MS, type BookParts, type LeaseBook } from './lease-book.
 import { holdTargetOf } from './lease-dues.ts'
 import type { DeploymentView, LeaseService, TunnelWish } from './lease-service.ts'
 import { deploymentView, type PublicPlace } from './lease-views.ts'
+import { serveSnapshots } from './tenant-snapshots.ts'
 
 const MAX_EVENTS = 1000
 const NOBODY: ReadonlySet<string> = new Set()
 
-type ServiceParts = Pick<BookParts, 'store' | 'market' | 'gateway' | 'now' | 'linkOf'> & {
+type ServiceParts = Pick<
+  BookParts,
+  'store' | 'market' | 'gateway' | 'now' | 'linkOf' | 'volumes'
+> & {
   readonly book: LeaseBook
   readonly place: () => PublicPlace
 }
@@ -61,6 +65,8 @@ export function serveDeployments(parts: ServiceParts): LeaseService {
   }
 
   return {
+    ...serveSnapshots({ find, linkOf, volumes: parts.volumes }),
+
     async screen(_account, sdl) {
       const plan = planOf(sdl)
       return isRefusal(plan) ? plan : screenPlan(market, plan, 'cheapest')

@@ -1,5 +1,6 @@
 /** For tests of the lease book: a book, a market and a purse, and nodes that come and go as the test says. */
 import assert from 'node:assert/strict'
+import { randomBytes } from 'node:crypto'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -7,6 +8,8 @@ import type { TestContext } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Fault, isRefusal, type Refusal } from '../../../core/base/refusal.ts'
 import { FolderStore } from '../../../io/objects/folder-store.ts'
+import type { ObjectStore } from '../../../io/objects/object-store.ts'
+import type { SnapshotRecord } from '../../../io/store/snapshot-records.ts'
 import type { Store } from '../../../io/store/store.ts'
 import { testStore, testTenant } from '../../../io/store/testing.ts'
 import { silentLogger } from '../../../io/telemetry/logger.ts'
@@ -54,7 +57,11 @@ export function view(answer: DeploymentView | Refusal): DeploymentView {
 }
 
 /** A lease book over a real PostgreSQL, and nodes that play along. */
-export async function setupBook(t: TestContext, credit = 1_000_000_000n) {
+export async function setupBook(
+  t: TestContext,
+  credit = 1_000_000_000n,
+  { limitBytes = 2 ** 40, wrap = (store: ObjectStore) => store } = {},
+) {
   const store = await testStore(t)
   const account = await testTenant(store, credit)
   const clock = { ms: 1_800_000_000_000 }
@@ -65,10 +72,19 @@ export async function setupBook(t: TestContext, credit = 1_000_000_000n) {
   const away = { is: false }
   const folder = mkdtempSync(join(tmpdir(), 'baseload-snapshots-'))
   t.after(() => rmSync(folder, { recursive: true, force: true }))
+  const there = whileThere(store, away)
+  const objects = wrap(new FolderStore(folder, 'here'))
   const parts = {
-    store: whileThere(store, away),
+    store: there,
     market,
-    volumes: new LeaseVolumes({ objects: new FolderStore(folder), logger: silentLogger }),
+    volumes: new LeaseVolumes({
+      objects,
+      store: there,
+      logger: silentLogger,
+      now,
+      random: randomBytes,
+      limitBytes,
+    }),
     gateway: 'gw_test',
     now,
     logger: silentLogger,
@@ -124,7 +140,15 @@ export async function setupBook(t: TestContext, credit = 1_000_000_000n) {
       node.told.flatMap((command) => (command.kind === 'run' ? [command] : [])),
     deploy: async (text = sdl()) =>
       view(await service.deploy(account, 'key_none', { ...wish(), sdl: text })),
+    /** Where snapshots lie. */
+    folder,
     snapshot: () => book.takeSnapshots(),
+    sweep: () => book.sweepSnapshots(),
+    async snapshots(deployment: string): Promise<readonly SnapshotRecord[]> {
+      const found = await service.snapshots(account, deployment)
+      assert.ok('snapshots' in found)
+      return found.snapshots
+    },
     async lease(deployment: string): Promise<LeaseView> {
       const [lease] = view(await service.deployment(account, deployment)).leases
       if (!lease) throw new Error('no lease')

@@ -1,5 +1,5 @@
 /** One lease's record: changed only in the store first, and then here; paid; and what is told of it to tenant and node. */
-import { Fault } from '../../../core/base/refusal.ts'
+import { Fault, reasonOf } from '../../../core/base/refusal.ts'
 import type { Millis } from '../../../core/base/time.ts'
 import type { LeaseReport } from '../../../core/protocol/lease-control.ts'
 import type { NodeLink } from '../../../io/link/node-link.ts'
@@ -12,9 +12,13 @@ import type {
 } from '../../../io/store/deployment-records.ts'
 import { afterPayment, paymentUntil } from './lease-dues.ts'
 import type { LeaseParts } from './lease-parts.ts'
+import { giveVolumes, whyNotReadable } from './volume-return.ts'
 
 /** How long a stopped lease's containers have to end. */
 const GRACE_S = 10
+
+/** Nobody pays for the time that they take. */
+const LAST_SNAPSHOTS_MS = 120_000
 
 type LeaseEventReport = Extract<LeaseReport, { kind: 'event' }>
 
@@ -22,6 +26,8 @@ export class LeaseFile {
   readonly deployment: DeploymentRecord
   record: LeaseRecord
   protected readonly parts: LeaseParts
+  /** What was said last of its snapshots: it is not said again and again. */
+  #volumeTrouble = ''
 
   constructor(parts: LeaseParts, deployment: DeploymentRecord, record: LeaseRecord) {
     this.parts = parts
@@ -84,10 +90,41 @@ export class LeaseFile {
     this.parts.changed(this)
   }
 
+  /** A snapshot of each of its volumes. Never rejects: the tenant is told what does not work. */
+  async takeSnapshots(link: NodeLink): Promise<void> {
+    const problems = await this.parts.volumes.take(link, this.record)
+    await this.#tellTrouble('snapshot.failed', problems.join('; '))
+  }
+
+  /** What a tenant without money can still fetch. */
+  protected async takeLastSnapshots(link: NodeLink): Promise<void> {
+    await Promise.race([this.takeSnapshots(link), this.parts.pause(LAST_SNAPSHOTS_MS)])
+  }
+
+  /** Whether what its volumes held can be brought to this node just now, or lies there. */
+  protected async canBringVolumes(node: string): Promise<boolean> {
+    if (node === this.record.node) return true
+    const why = await whyNotReadable(this.parts.volumes, this.record)
+    const told = why === null ? '' : `it waits for its snapshots: ${why}`
+    await this.#tellTrouble('volumes.unreachable', told)
+    return why === null
+  }
+
   /** What its volumes held at their last snapshot, before anything runs there. */
   protected async bringVolumes(link: NodeLink): Promise<void> {
-    const given = await this.parts.volumes.give(link, this.record)
-    if (given > 0) await this.tell('volumes.restored', `${given} volumes from their last snapshot`)
+    for (const { type, message } of await giveVolumes(this.parts.volumes, link, this.record))
+      await this.tell(type, message).catch((error: unknown) =>
+        this.parts.logger.warn('not told', { lease: this.id, type, error: reasonOf(error) }),
+      )
+  }
+
+  async #tellTrouble(type: string, trouble: string): Promise<void> {
+    if (trouble === this.#volumeTrouble) return
+    this.#volumeTrouble = trouble
+    if (trouble === '') return
+    await this.tell(type, trouble).catch((error: unknown) =>
+      this.parts.logger.warn('not told', { lease: this.id, type, error: reasonOf(error) }),
+    )
   }
 
   protected told(type: string, message: string): NewDeploymentEvent {

@@ -12,6 +12,7 @@ import type { LeaseState, ReplicaReport } from '../../../core/protocol/lease-con
 import type { Expose } from '../../../core/protocol/manifest.ts'
 import type { TunnelPurpose } from '../../../core/protocol/tunnel.ts'
 import type { DeploymentEventRecord } from '../../../io/store/deployment-records.ts'
+import type { TenantSnapshots } from './tenant-snapshots.ts'
 
 /** One node that could run a group, and for how much. */
 export type BidView = {
@@ -92,7 +93,7 @@ export type TunnelWish<P = TunnelPurpose> = P extends unknown
   ? Omit<P, 'lease' | 'epoch'> & { readonly lease?: string | null }
   : never
 
-export type LeaseService = {
+export type LeaseService = TenantSnapshots & {
   screen(account: string, sdl: string): Promise<Screening | Refusal>
   /** Resolves when the deployment is durable and its first auction has been held; starting goes on. */
   deploy(
