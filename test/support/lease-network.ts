@@ -86,7 +86,7 @@ export type LeaseNetwork = ProgramNetwork &
 export async function leaseNetwork(
   t: TestContext,
   { engine, docker }: LeaseYard,
-  options: { nodes: number; databaseUrl?: string },
+  options: { nodes: number; databaseUrl?: string; gatewayEnv?: NodeJS.ProcessEnv },
 ): Promise<LeaseNetwork> {
   const share = Math.floor(100 / options.nodes) / 100
   const network = await programNetwork(t, {

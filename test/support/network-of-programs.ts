@@ -51,6 +51,7 @@ export async function programNetwork(
     /** What a node dials instead of the gateway's own port. */
     dial?: (gatewayPort: number) => Promise<number>
     nodeFlags?: Readonly<Record<string, string>>
+    gatewayEnv?: NodeJS.ProcessEnv
   },
 ): Promise<ProgramNetwork> {
   const folder = mkdtempSync(join(tmpdir(), 'baseload-e2e-'))
@@ -71,7 +72,7 @@ export async function programNetwork(
     const name = `gateway ${i + 1}`
     const home = join(folder, `gateway-${i + 1}`)
     const url = `http://127.0.0.1:${port}`
-    const program = gatewayProgram({ name, home, port, databaseUrl })
+    const program = gatewayProgram({ name, home, port, databaseUrl, env: options.gatewayEnv ?? {} })
     programs.push(program)
     gateways.push({ program, url })
     ports.push(port)

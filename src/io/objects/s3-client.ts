@@ -66,7 +66,8 @@ export class S3Client {
   async ask(request: S3Request): Promise<Response> {
     for (let tries = 1; ; tries++) {
       const answer = await this.#try(request)
-      if (answer instanceof Response) return answer
+      // Not `instanceof Response`: an HTTP framework may have put another class in its place.
+      if (!(answer instanceof Fault)) return answer
       if (!answer.retryable || tries === TRIES) throw answer
       await sleep(this.#pauseMs * 2 ** (tries - 1) * (0.5 + Math.random()))
     }

@@ -25,6 +25,7 @@ import { networkRoutes } from './control/network-routes.ts'
 import { operatorRoutes } from './control/operator-routes.ts'
 import { receiptRoutes } from './control/receipt-routes.ts'
 import { serviceRoutes } from './control/service-routes.ts'
+import { snapshotRoutes } from './control/snapshot-routes.ts'
 import { routeTable, strayRefusal, type RouteTable } from './control/strays.ts'
 import { tunnelRoute } from './control/tunnel-route.ts'
 
@@ -51,6 +52,7 @@ export function createControlApi(parts: ControlParts): ControlApi {
   networkRoutes(app, parts)
   operatorRoutes(app, parts)
   deploymentRoutes(app, parts)
+  snapshotRoutes(app, parts)
   const endStreams = deploymentEventRoutes(app, parts)
   tunnelRoute(app, parts)
   const table = describe(app, parts)

@@ -44,10 +44,16 @@ export class FakeLeaseService implements LeaseService {
   /** What the only volume, `data` of `web`, holds; a test may have a download break off after so many bytes. */
   volume: Buffer = Buffer.from('what the volume holds')
   breakAfter: number | null = null
+  /** A download stands still at half of it. */
+  hangAfter = false
+  /** Whether a snapshot was ever asked for. */
+  taking = false
   /** How often a list is read before what is being taken is ready, or why it fails then. */
   readsToReady = 1
   takingFails: string | null = null
   limitBytes = 100 * 2 ** 30
+  /** The volumes of each deployment, all as if they were the one. */
+  volumes = [{ service: 'web', replica: 0, volume: 'data' }]
   /** Thrown by each method while set: the database is away. */
   away: Error | null = null
 
@@ -152,36 +158,35 @@ export class FakeLeaseService implements LeaseService {
   }
 
   async snapshots(account: string, id: string): Promise<SnapshotList | Refusal> {
-    return this.#with(account, id, ({ snapshots }) => {
+    return this.#with(account, id, ({ snapshots, view }) => {
+      const lease = view.leases[0]?.id ?? ''
+      const volumes = view.closedAt === null ? this.volumes.map((one) => ({ lease, ...one })) : []
       snapshots.forEach((one, i) => (snapshots[i] = this.#later(one)))
       const usedBytes = snapshots.reduce((sum, { bytes }) => sum + bytes, 0)
-      return { snapshots: snapshots.toReversed(), usedBytes, limitBytes: this.limitBytes }
+      return { volumes, snapshots: snapshots.toReversed(), usedBytes, limitBytes: this.limitBytes }
     })
   }
 
   async takeSnapshots(account: string, id: string, { service, volume }: VolumeWish) {
     return this.#with(account, id, (kept) => {
       if (kept.view.closedAt !== null) return refuse('conflict', 'The deployment is closed.')
-      if ((volume ?? 'data') !== 'data' || (service ?? 'web') !== 'web')
+      const meant = this.volumes.filter(
+        (one) => one.volume === (volume ?? one.volume) && one.service === (service ?? one.service),
+      )
+      if (meant.length === 0)
         return refuse('not_found', 'No persistent volume is called so. There are: web data.')
-      kept.snapshots.push({
-        id: `snap_${kept.snapshots.length + 1}`,
-        account,
-        deployment: kept.view.id,
-        lease: kept.view.leases[0]?.id ?? '',
-        service: 'web',
-        replica: 0,
-        volume: 'data',
-        place: 'here',
-        object: 'there',
-        state: 'taking',
-        begunAt: this.#now(),
-        bytes: 0,
-        sha256: null,
-        problem: null,
-        expiresAt: null,
-      })
-      return kept.snapshots.slice(-1)
+      this.taking = true
+      for (const one of meant)
+        kept.snapshots.push({
+          ...NEW_SNAPSHOT,
+          ...one,
+          id: `snap_${kept.snapshots.length + 1}`,
+          account,
+          deployment: kept.view.id,
+          lease: kept.view.leases[0]?.id ?? '',
+          begunAt: this.#now(),
+        })
+      return kept.snapshots.slice(-meant.length)
     })
   }
 
@@ -190,15 +195,7 @@ export class FakeLeaseService implements LeaseService {
       const snapshot = snapshots.find((one) => one.id === which)
       if (!snapshot) return refuse('not_found', `The deployment has no snapshot '${which}'.`)
       if (snapshot.state !== 'ready') return refuse('conflict', `${which} is not ready.`)
-      const { volume, breakAfter } = this
-      const body = Readable.from(
-        (function* () {
-          yield volume.subarray(0, breakAfter ?? volume.length)
-          if (breakAfter !== null) throw new Error('it broke off')
-        })(),
-        { objectMode: false },
-      )
-      return { snapshot, body }
+      return { snapshot, body: Readable.from(this.#pieces(), { objectMode: false }) }
     })
   }
 
@@ -210,10 +207,18 @@ export class FakeLeaseService implements LeaseService {
     })
   }
 
+  async *#pieces(): AsyncGenerator<Buffer> {
+    const { volume, breakAfter, hangAfter } = this
+    yield volume.subarray(0, hangAfter ? volume.length / 2 : (breakAfter ?? volume.length))
+    if (hangAfter) await new Promise(() => {})
+    if (breakAfter !== null) throw new Error('it broke off')
+  }
+
   #later(one: SnapshotRecord): SnapshotRecord {
     if (one.state !== 'taking') return one
     if ((this.readsToReady -= 1) > 0) return { ...one, bytes: Math.floor(this.volume.length / 2) }
-    if (this.takingFails !== null) return { ...one, state: 'failed', problem: this.takingFails }
+    if (this.takingFails !== null)
+      return { ...one, state: 'failed' as const, problem: this.takingFails }
     const sha256 = createHash('sha256').update(this.volume).digest('hex')
     return { ...one, state: 'ready', bytes: this.volume.length, sha256 }
   }
@@ -270,6 +275,16 @@ export class FakeLeaseService implements LeaseService {
     }
     return { groups: [group], warnings: ['app.yaml:3:1: depends_on is ignored'] }
   }
+}
+
+const NEW_SNAPSHOT = {
+  place: 'here',
+  object: 'there',
+  state: 'taking' as const,
+  bytes: 0,
+  sha256: null,
+  problem: null,
+  expiresAt: null,
 }
 
 const bidOf = (node: string, cents: bigint): BidView => ({

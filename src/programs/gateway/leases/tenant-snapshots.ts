@@ -18,7 +18,11 @@ export type VolumeWish = {
   readonly volume: string | null
 }
 
+/** A volume that a snapshot can be taken of. */
+export type VolumeView = Omit<VolumePlace, 'bytes'> & { readonly lease: string }
+
 export type SnapshotList = {
+  readonly volumes: readonly VolumeView[]
   readonly snapshots: readonly SnapshotRecord[]
   /** Of all snapshots of the account. */
   readonly usedBytes: number
@@ -48,26 +52,30 @@ export function serveSnapshots(parts: {
   const { find, linkOf, volumes } = parts
   const { store, now, limitBytes, objects } = volumes.parts
 
-  const listOf = async (account: string, id: string): Promise<SnapshotRecord[] | Refusal> => {
-    const stored = await find(account, id)
-    if (isRefusal(stored)) return stored
-    const rows = await store.snapshotsOf({ deployment: stored.deployment.id }, now())
+  const rowsOf = async ({ deployment }: StoredDeployment): Promise<SnapshotRecord[]> => {
+    const rows = await store.snapshotsOf({ deployment: deployment.id }, now())
     const taking = new Map(volumes.taking.map(({ row, bytes }) => [row.id, bytes]))
     return rows.map((row) => ({ ...row, bytes: taking.get(row.id) ?? row.bytes }))
   }
 
   async function findOne(account: string, id: string, snapshot: string) {
-    const rows = await listOf(account, id)
-    if (isRefusal(rows)) return rows
+    const stored = await find(account, id)
+    if (isRefusal(stored)) return stored
+    const rows = await rowsOf(stored)
     const why = `The deployment has no snapshot '${snapshot}'. 'baseload snapshot --list' names those there are.`
     return rows.find((row) => row.id === snapshot) ?? refuse('not_found', why)
   }
 
   return {
     async snapshots(account, id) {
-      const snapshots = await listOf(account, id)
-      if (isRefusal(snapshots)) return snapshots
-      return { snapshots, usedBytes: await store.snapshotBytes(account, now()), limitBytes }
+      const stored = await find(account, id)
+      if (isRefusal(stored)) return stored
+      const usedBytes = await store.snapshotBytes(account, now())
+      const there = volumesOf(stored).map(({ lease: { id: lease }, place }) => {
+        const { service, replica, volume } = place
+        return { lease, service, replica, volume }
+      })
+      return { volumes: there, snapshots: await rowsOf(stored), usedBytes, limitBytes }
     },
 
     async takeSnapshots(account, id, wish) {
@@ -134,15 +142,21 @@ export function serveSnapshots(parts: {
 
 type Meant = { readonly lease: LeaseRecord; readonly place: VolumePlace }
 
+/** Of leases that are open. */
+const volumesOf = ({ leases }: StoredDeployment): Meant[] =>
+  leases
+    .filter(({ state }) => state !== 'closed')
+    .flatMap((lease) => placesOf(lease.doc).map((place) => ({ lease, place })))
+
 /** The volumes that the words fit. */
-function meantBy(wish: VolumeWish, { deployment, leases }: StoredDeployment): Meant[] | Refusal {
-  const open = leases.filter(({ state }) => state !== 'closed')
-  if (open.length === 0)
+function meantBy(wish: VolumeWish, stored: StoredDeployment): Meant[] | Refusal {
+  const { deployment, leases } = stored
+  if (leases.every(({ state }) => state === 'closed'))
     return refuse(
       'conflict',
       `${deployment.name} is closed: there is nothing to take a snapshot of.`,
     )
-  const all = open.flatMap((lease) => placesOf(lease.doc).map((place) => ({ lease, place })))
+  const all = volumesOf(stored)
   if (all.length === 0)
     return refuse(
       'conflict',
