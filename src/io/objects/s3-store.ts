@@ -61,7 +61,7 @@ export class S3Store implements ObjectStore {
         bytes += part.length
         if (bytes > limitBytes) throw tooLarge(name, limitBytes)
         if (last && upload === null) {
-          await this.#client.ask({ method: 'PUT', key, body: part })
+          await this.#client.tell({ method: 'PUT', key, body: part })
           return bytes
         }
         upload ??= await Upload.begin(this.#client, key)
@@ -115,7 +115,7 @@ export class S3Store implements ObjectStore {
       if (id !== null && textIn(upload, 'Key') === key)
         await new Upload(this.#client, key, id).abort()
     }
-    await this.#client.ask({ method: 'DELETE', key, also: [404] })
+    await this.#client.tell({ method: 'DELETE', key, also: [404] })
   }
 
   /** Goes on where a download broke off, as long as it still is the same object. */
@@ -180,9 +180,8 @@ class Upload {
 
   async add(body: Uint8Array<ArrayBuffer>): Promise<void> {
     const query = { partNumber: String(this.#etags.length + 1), uploadId: this.#id }
-    const answer = await this.#client.ask({ method: 'PUT', key: this.#key, query, body })
-    await answer.body?.cancel()
-    this.#etags.push(answer.headers.get('etag') ?? '')
+    const { headers } = await this.#client.tell({ method: 'PUT', key: this.#key, query, body })
+    this.#etags.push(headers.get('etag') ?? '')
   }
 
   /** An answer of 200 may still be an error; and a second try may find that the first had worked. */
@@ -212,12 +211,12 @@ class Upload {
 
   async abort(): Promise<void> {
     const query = { uploadId: this.#id }
-    await this.#client.ask({ method: 'DELETE', key: this.#key, query, also: [404] })
+    await this.#client.tell({ method: 'DELETE', key: this.#key, query, also: [404] })
   }
 
   /** Made of as many parts: the last figure of its ETag. */
   async #isThere(): Promise<boolean> {
-    const { ok, headers } = await this.#client.ask({ method: 'HEAD', key: this.#key, also: [404] })
+    const { ok, headers } = await this.#client.tell({ method: 'HEAD', key: this.#key, also: [404] })
     const etag = headers.get('etag') ?? ''
     return ok && new RegExp(`-${this.#etags.length}"?$`).test(etag)
   }

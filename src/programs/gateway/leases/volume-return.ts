@@ -30,8 +30,7 @@ export async function whyNotReadable(
     const [newest] = rowsFor(place, rows, objects.place)
     if (!newest) continue
     try {
-      const body = await objects.get(newest.object)
-      body?.destroy()
+      await objects.list(newest.object)
     } catch (error) {
       if (error instanceof Fault && !error.retryable) continue
       return reasonOf(error)
