@@ -46,7 +46,8 @@ describe('snapshots', () => {
       assert.equal(await store.snapshotBytes(account, 100), 80)
       const refused = (await list()).find(({ state }) => state === 'taking')
       assert.ok(refused && refused.bytes === 0, 'what did not fit is not ready')
-      const one = await begin(5, { volume: 'v1' })
+      const ready = (await list()).find(({ state }) => state === 'ready')
+      const one = await begin(5, { volume: ready?.volume ?? 'none' })
       assert.equal(await finish(one, 41, { limitBytes: 81, keep: 1 }), true)
     },
   )
