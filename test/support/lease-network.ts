@@ -88,7 +88,13 @@ export type LeaseNetwork = ProgramNetwork &
 export async function leaseNetwork(
   t: TestContext,
   { engine, docker }: LeaseYard,
-  options: { nodes: number; gateways?: number; databaseUrl?: string; keepLogs?: boolean },
+  options: {
+    nodes: number
+    gateways?: number
+    databaseUrl?: string
+    keepLogs?: boolean
+    gatewayEnv?: NodeJS.ProcessEnv
+  },
 ): Promise<LeaseNetwork> {
   const share = Math.floor(100 / options.nodes) / 100
   const network = await programNetwork(t, {

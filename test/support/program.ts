@@ -114,6 +114,7 @@ export const gatewayProgram = (plan: {
   home: string
   port: number
   databaseUrl: string
+  /** More of its settings. */
   env?: NodeJS.ProcessEnv
 }): Program =>
   new Program({

@@ -16,6 +16,7 @@ export type IdPrefix =
   | 'dep'
   | 'lease'
   | 'cmd'
+  | 'snap'
 
 const ALPHABET = '0123456789abcdefghjkmnpqrstvwxyz'
 const ID_BYTES = 15

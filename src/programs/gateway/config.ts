@@ -64,6 +64,61 @@ export const gatewayConfig = z.strictObject({
     .describe(
       'Leases are served at <service>.<lease>.<this domain>; a wildcard DNS record leads it here. The default works on this machine without any.',
     ),
+  snapshots: z
+    .string()
+    .min(1)
+    .nullable()
+    .default(null)
+    .describe(
+      'Where snapshots of volumes are kept: a folder, from / on, or s3://bucket/prefix. Default: the folder snapshots/ of its home, which is lost with this machine and which no other gateway can read.',
+    ),
+  snapshotGibPerTenant: z.coerce
+    .number()
+    .min(0)
+    .max(1_000_000)
+    .default(100)
+    .describe(
+      'What all snapshots of one account may take together, GiB; then no more are taken. One tenant cannot fill the store.',
+    ),
+  s3Endpoint: z
+    .url({ protocol: /^https?$/ })
+    .nullable()
+    .default(null)
+    .describe(
+      "The S3 service of s3://…, e.g. https://storage.example:9000. Default: Amazon's of the region.",
+    ),
+  s3Region: z
+    .string()
+    .regex(/^[a-z0-9-]{1,40}$/)
+    .default('us-east-1')
+    .describe(
+      'Its region, as requests are signed for it. Many services other than Amazon take any.',
+    ),
+  s3PathStyle: z
+    .boolean()
+    .nullable()
+    .default(null)
+    .describe(
+      'Whether the bucket is in the path (true) or in the host name (false) of requests. Default: in the path, but with Amazon.',
+    ),
+  s3AccessKeyId: z
+    .string()
+    .min(1)
+    .nullable()
+    .default(null)
+    .describe('Whose the bucket is. There is no flag for it, nor for the two below.'),
+  s3SecretAccessKey: z
+    .string()
+    .min(1)
+    .nullable()
+    .default(null)
+    .describe('The secret of that key; signs each request and is sent with none.'),
+  s3SessionToken: z
+    .string()
+    .min(1)
+    .nullable()
+    .default(null)
+    .describe('Of temporary keys. They are read once, at the start: renew them with a restart.'),
   logLevel: z
     .enum(['debug', 'info', 'warn', 'error', 'silent'])
     .default('info')

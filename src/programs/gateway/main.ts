@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { join } from 'node:path'
 import { getRequestListener } from '@hono/node-server'
-import { isRefusal, reasonOf } from '../../core/base/refusal.ts'
+import { Fault, isRefusal, reasonOf } from '../../core/base/refusal.ts'
 import type { Api } from '../../core/protocol/inference-request.ts'
 import { LINK_PATH } from '../../core/protocol/link.ts'
 import { TUNNEL_PATH } from '../../core/protocol/tunnel.ts'
@@ -13,6 +13,8 @@ import { sendJson, sendRefusal } from '../../io/http/respond.ts'
 import { loadIdentity } from '../../io/keys/identity.ts'
 import { loadSecret } from '../../io/keys/secret.ts'
 import { createLinkServer } from '../../io/link/link-server.ts'
+import type { ObjectStore } from '../../io/objects/object-store.ts'
+import { openObjectStore } from '../../io/objects/open-store.ts'
 import { createPostgresStore } from '../../io/store/postgres-store.ts'
 import type { Store } from '../../io/store/store.ts'
 import type { Logger } from '../../io/telemetry/logger.ts'
@@ -33,6 +35,8 @@ import { VERSION } from '../../core/base/version.ts'
 export type RunningGateway = {
   readonly url: string
   readonly id: string
+  /** Where snapshots of volumes go, in words. */
+  readonly snapshots: string
   /** Finishes what runs, settles what is owed, gives the holds back. */
   close(): Promise<void>
 }
@@ -60,12 +64,15 @@ export async function startGateway(
   { logger, say }: GatewayParts,
 ): Promise<RunningGateway> {
   const identity = loadIdentity('gw', join(config.home, 'gateway.key'))
+  const objects = openObjectStore(config, identity.id)
+  await checkObjects(objects, logger)
   const store = await createPostgresStore({ url: config.databaseUrl, logger })
   const metrics = createGatewayMetrics()
   let listening = config.port
   const core = createCore(config, {
     identity,
     store,
+    objects,
     metrics,
     logger,
     secret: loadSecret(join(config.home, 'gateway.secret')),
@@ -163,6 +170,7 @@ export async function startGateway(
   return {
     url: `http://${config.host.includes(':') ? `[${config.host}]` : config.host}:${port}`,
     id: identity.id,
+    snapshots: objects.place,
     async close() {
       accepting = false
       controlApi.close()
@@ -175,6 +183,20 @@ export async function startGateway(
       await core.close()
       await store.close()
     },
+  }
+}
+
+/** Settings that can never work end the start; a store that is away for the moment does not. */
+async function checkObjects(objects: ObjectStore, logger: Logger): Promise<void> {
+  try {
+    await objects.check()
+    logger.info('snapshots are kept', { place: objects.place })
+  } catch (error) {
+    if (!(error instanceof Fault) || !error.retryable) throw error
+    logger.warn('snapshots cannot be kept just now', {
+      place: objects.place,
+      error: reasonOf(error),
+    })
   }
 }
 

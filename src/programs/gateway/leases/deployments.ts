@@ -13,10 +13,14 @@ import { holdTargetOf } from './lease-dues.ts'
 import { withEnvelopes } from './lease-secrets.ts'
 import type { DeploymentView, LeaseService, TunnelWish } from './lease-service.ts'
 import { deploymentView, type PublicPlace } from './lease-views.ts'
+import { serveSnapshots } from './tenant-snapshots.ts'
 
 const MAX_EVENTS = 1000
 
-type ServiceParts = Pick<BookParts, 'store' | 'market' | 'gateway' | 'now' | 'linkOf'> & {
+type ServiceParts = Pick<
+  BookParts,
+  'store' | 'market' | 'gateway' | 'now' | 'linkOf' | 'volumes'
+> & {
   readonly book: LeaseBook
   readonly commands: DeploymentCommands
   readonly place: () => PublicPlace
@@ -77,6 +81,8 @@ export function serveDeployments(parts: ServiceParts): LeaseService {
   }
 
   return {
+    ...serveSnapshots({ find, linkOf, volumes: parts.volumes }),
+
     async screen(_account, sdl, sealed) {
       const plan = planOf(sdl)
       return isRefusal(plan) ? plan : screenPlan(market, plan, { rule: 'cheapest', sealed })

@@ -57,6 +57,8 @@ export class FakeLeasingNode extends FakeLink {
   /** What its only volume holds, and the tunnels that it was asked for. */
   volume = ''
   readonly tunnels: string[] = []
+  /** Whether it breaks off in the middle of handing its volume out, or holds there until the test goes on. */
+  handsOut: 'all' | 'half' | Promise<void> = 'all'
   /** Whether images can be pulled. */
   starts = true
   book: LeaseBook | null = null
@@ -94,14 +96,26 @@ export class FakeLeasingNode extends FakeLink {
         done()
       },
       final: (done) => {
-        if (purpose.kind === 'restore') this.volume = came
-        tunnel.push(null)
+        if (purpose.kind === 'restore') {
+          this.volume = came
+          tunnel.push(null)
+        }
         done()
       },
     })
-    if (purpose.kind === 'snapshot') tunnel.push(this.volume)
+    if (purpose.kind === 'snapshot') void this.#handOut(tunnel)
     this.tunnels.push(purpose.kind)
     return Promise.resolve(tunnel)
+  }
+
+  async #handOut(tunnel: Duplex): Promise<void> {
+    const { volume, handsOut } = this
+    const half = Math.floor(volume.length / 2)
+    tunnel.push(volume.slice(0, half))
+    if (handsOut === 'half') return void tunnel.destroy(new Error('the node went away'))
+    if (handsOut !== 'all') await handsOut
+    tunnel.push(volume.slice(half))
+    tunnel.push(null)
   }
 
   say(report: LeaseReport): void {
