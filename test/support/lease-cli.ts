@@ -18,13 +18,17 @@ export class Cli {
   readonly #env: NodeJS.ProcessEnv
   readonly #children: ChildProcess[] = []
 
-  constructor(t: TestContext, { url, tenantKey }: LeaseNetwork) {
+  constructor(
+    t: TestContext,
+    { url, tenantKey }: Pick<LeaseNetwork, 'url' | 'tenantKey'>,
+    env: NodeJS.ProcessEnv = {},
+  ) {
     t.after(() => {
       for (const child of this.#children) child.kill('SIGKILL')
       rmSync(this.#home, { recursive: true, force: true })
     })
     const own = { BASELOAD_HOME: this.#home, BASELOAD_URL: url, BASELOAD_API_KEY: tenantKey }
-    this.#env = { ...process.env, NO_COLOR: '1', ...own }
+    this.#env = { ...process.env, NO_COLOR: '1', ...own, ...env }
   }
 
   path(name: string): string {

@@ -86,7 +86,11 @@ export type LeaseNetwork = ProgramNetwork &
 export async function leaseNetwork(
   t: TestContext,
   { engine, docker }: LeaseYard,
-  options: { nodes: number; databaseUrl?: string },
+  options: {
+    nodes: number
+    databaseUrl?: string
+    gatewayEnv?: (port: number) => Promise<Readonly<Record<string, string>>>
+  },
 ): Promise<LeaseNetwork> {
   const share = Math.floor(100 / options.nodes) / 100
   const network = await programNetwork(t, {

@@ -51,6 +51,8 @@ export async function programNetwork(
     /** What a node dials instead of the gateway's own port. */
     dial?: (gatewayPort: number) => Promise<number>
     nodeFlags?: Readonly<Record<string, string>>
+    /** More settings of the gateway that will have this port. */
+    gatewayEnv?: (port: number) => Promise<Readonly<Record<string, string>>>
   },
 ): Promise<ProgramNetwork> {
   const folder = mkdtempSync(join(tmpdir(), 'baseload-e2e-'))
@@ -71,7 +73,8 @@ export async function programNetwork(
     const name = `gateway ${i + 1}`
     const home = join(folder, `gateway-${i + 1}`)
     const url = `http://127.0.0.1:${port}`
-    const program = gatewayProgram({ name, home, port, databaseUrl })
+    const env = (await options.gatewayEnv?.(port)) ?? {}
+    const program = gatewayProgram({ name, home, port, databaseUrl, env })
     programs.push(program)
     gateways.push({ program, url })
     ports.push(port)

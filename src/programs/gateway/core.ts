@@ -152,7 +152,12 @@ export function createCore(
     metrics,
     hosts,
     book,
-    leases: serveDeployments({ ...bookParts, book, place }),
+    leases: serveDeployments({
+      ...bookParts,
+      book,
+      place,
+      whyNotNamed: (host, leases) => hosts.whyNot(host, leases),
+    }),
     /** Waits for the receipts of answers that are over: half a second covers a node's signing and a slow link. */
     async receiptsIn() {
       for (let round = 0; round < 20 && desk.expected > 0; round++) await pause(25)

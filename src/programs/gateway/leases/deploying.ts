@@ -12,6 +12,7 @@ import type { StoredDeployment } from '../../../io/store/deployment-records.ts'
 import type { Plan } from './active-lease.ts'
 import type { LeaseMarket } from './lease-market.ts'
 import type { Screening } from './lease-service.ts'
+import { isIngress } from './lease-views.ts'
 
 export type Planned = {
   readonly orders: readonly Plan[]
@@ -44,6 +45,34 @@ function remarkText({ line, column, path, message, found, allowed }: Remark): st
   const at = `${line}:${column}${path === '' ? '' : ` ${path}`}`
   const was = found === null ? '' : `, found ${found}`
   return `${at}: ${message}${was}${allowed === null ? '' : `; allowed: ${allowed}`}`
+}
+
+/** Why a name of choice is not for these leases; null: nothing is in the way. */
+export type NameCheck = (host: string, leases: readonly string[]) => 'own' | 'taken' | null
+
+/** A name leads to one lease: whoever has it keeps it, and who comes second hears so before anything is ordered. */
+export function checkNames(
+  { orders }: Planned,
+  leases: readonly string[],
+  whyNot: NameCheck,
+): Refusal | null {
+  const exposed = orders.flatMap(({ manifest }) =>
+    manifest.services.flatMap(({ expose }) => expose),
+  )
+  for (const host of exposed.filter(isIngress).flatMap(({ hosts }) => hosts)) {
+    const why = whyNot(host, leases)
+    if (why === null) continue
+    const said =
+      why === 'own'
+        ? `'${host}' is the gateway's own name.`
+        : `'${host}' leads to another lease already.`
+    const next = 'Take it out of `accept`, or close the deployment that has it.'
+    return refuse('conflict', `${said} ${why === 'own' ? 'Take it out of `accept`.' : next}`, {
+      param: 'sdl',
+      details: { host },
+    })
+  }
+  return null
 }
 
 export const imagesOf = ({ services }: Manifest): string[] => services.map(({ image }) => image)

@@ -3,7 +3,15 @@ import { randomBytes } from 'node:crypto'
 import type { Duplex } from 'node:stream'
 import { Fault, isRefusal, refuse, type Refusal } from '../../../core/base/refusal.ts'
 import type { LeaseRecord, StoredDeployment } from '../../../io/store/deployment-records.ts'
-import { imagesOf, matchGroups, newDeployment, planOf, screenPlan } from './deploying.ts'
+import {
+  checkNames,
+  imagesOf,
+  matchGroups,
+  newDeployment,
+  planOf,
+  screenPlan,
+  type NameCheck,
+} from './deploying.ts'
 import { CLAIM_MS, HOLD_MS, type BookParts, type LeaseBook } from './lease-book.ts'
 import { holdTargetOf } from './lease-dues.ts'
 import type { DeploymentView, LeaseService, TunnelWish } from './lease-service.ts'
@@ -15,6 +23,7 @@ const NOBODY: ReadonlySet<string> = new Set()
 type ServiceParts = Pick<BookParts, 'store' | 'market' | 'gateway' | 'now' | 'linkOf'> & {
   readonly book: LeaseBook
   readonly place: () => PublicPlace
+  readonly whyNotNamed: NameCheck
 }
 
 export function serveDeployments(parts: ServiceParts): LeaseService {
@@ -69,6 +78,8 @@ export function serveDeployments(parts: ServiceParts): LeaseService {
     async deploy(account, apiKey, { sdl, name, rule }) {
       const plan = planOf(sdl)
       if (isRefusal(plan)) return plan
+      const named = checkNames(plan, [], parts.whyNotNamed)
+      if (named) return named
       const screening = screenPlan(market, plan, rule)
       const wish = { account, apiKey, sdl, name, rule, plan, screening }
       const stored = newDeployment({ ...wish, now: now(), random: randomBytes })
@@ -120,6 +131,9 @@ export function serveDeployments(parts: ServiceParts): LeaseService {
       if (isRefusal(stored)) return stored
       const plan = planOf(sdl)
       if (isRefusal(plan)) return plan
+      const ids = stored.leases.map(({ id: lease }) => lease)
+      const named = checkNames(plan, ids, parts.whyNotNamed)
+      if (named) return named
       const changes = matchGroups(stored, plan)
       if (isRefusal(changes)) return changes
       if (changes.some(({ lease }) => !book.active.has(lease))) return elsewhere()

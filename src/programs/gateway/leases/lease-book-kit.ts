@@ -21,7 +21,12 @@ import { LeaseVolumes } from './lease-volumes.ts'
 
 export const wish = () => ({ sdl: sdl(), name: null, rule: 'cheapest' as const })
 
-export const sdl = ({ image = 'hello', cpu = '0.5', volume = false } = {}): string => `
+export const sdl = ({
+  image = 'hello',
+  cpu = '0.5',
+  volume = false,
+  accept = [] as readonly string[],
+} = {}): string => `
 version: "2.0"
 services:
   web:
@@ -29,6 +34,7 @@ services:
 ${volume ? '    params: { storage: { data: { mount: /data } } }' : ''}
     expose:
       - port: 80
+        accept: ${JSON.stringify(accept)}
         to:
           - global: true
 profiles:
@@ -61,7 +67,7 @@ export async function setupBook(t: TestContext, credit = 1_000_000_000n) {
   const now = () => clock.ms
   const links = new Map<string, FakeLeasingNode>()
   const market = new LeaseMarket({ tierOf: () => 'community', now })
-  const hosts = new IngressTable()
+  const hosts = new IngressTable({ own: ['gateway.example'] })
   const away = { is: false }
   const folder = mkdtempSync(join(tmpdir(), 'baseload-snapshots-'))
   t.after(() => rmSync(folder, { recursive: true, force: true }))
@@ -80,7 +86,15 @@ export async function setupBook(t: TestContext, credit = 1_000_000_000n) {
       hosts: keepHosts({ table: hosts, domain: 'localhost', linkOf: parts.linkOf }),
       nodes: () => [...links.values()],
     })
-    return { book, service: serveDeployments({ ...parts, book, place }) }
+    return {
+      book,
+      service: serveDeployments({
+        ...parts,
+        book,
+        place,
+        whyNotNamed: (...of) => hosts.whyNot(...of),
+      }),
+    }
   }
   let { book, service } = open()
   t.after(() => book.close())
