@@ -30,13 +30,14 @@ describe('a volume', { skip, ...LIMIT }, () => {
       const { bucket, accessKeyId, secretAccessKey, region } = s3.settings
       const network = await leaseNetwork(t, yard, {
         nodes: 2,
-        gatewayEnv: {
-          BASELOAD_SNAPSHOTS: `s3://${bucket}/e2e`,
-          BASELOAD_S3_ENDPOINT: s3.endpoint,
-          AWS_REGION: region,
-          AWS_ACCESS_KEY_ID: accessKeyId,
-          AWS_SECRET_ACCESS_KEY: secretAccessKey,
-        },
+        gatewayEnv: () =>
+          Promise.resolve({
+            BASELOAD_SNAPSHOTS: `s3://${bucket}/e2e`,
+            BASELOAD_S3_ENDPOINT: s3.endpoint,
+            AWS_REGION: region,
+            AWS_ACCESS_KEY_ID: accessKeyId,
+            AWS_SECRET_ACCESS_KEY: secretAccessKey,
+          }),
       })
       const cli = new Cli(t, network)
       await cli.run(['deploy', cli.sdl(sdlOf()), '--name', 'shop'])

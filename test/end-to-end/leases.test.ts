@@ -1,14 +1,12 @@
 /** From a file to a page, and all that a tenant does with it until it is closed: by the built CLI, on a real Docker. */
 import assert from 'node:assert/strict'
-import { setTimeout as pause } from 'node:timers/promises'
 import { execFile } from 'node:child_process'
-import { once } from 'node:events'
 import { readFileSync, writeFileSync } from 'node:fs'
-import { createInterface } from 'node:readline'
 import { after, before, describe, it } from 'node:test'
 import { promisify } from 'node:util'
 import { bridgeName, instanceOf, LABEL } from '../../src/io/runtime/names.ts'
 import { containersUnavailable } from '../support/container-engines.ts'
+import { Cli, echoed, pageSoon } from '../support/lease-cli.ts'
 import {
   leaseNetwork,
   openYard,
@@ -17,7 +15,6 @@ import {
   type LeaseNetwork,
   type LeaseYard,
 } from '../support/lease-network.ts'
-import { Cli } from '../support/lease-cli.ts'
 import { PAIR_SDL, sdlOf } from '../support/lease-sdl.ts'
 
 const skip = containersUnavailable()
@@ -78,16 +75,15 @@ describe('a tenant with an SDL file', { skip, ...LIMIT }, () => {
       assert.equal(readFileSync(cli.path('out.html'), 'utf8'), text)
     })
 
-    await t.test('port-forward: a port here is a port there', async () => {
-      const child = cli.start(['port-forward', 'shop', '0:80', '--json'])
-      assert.ok(child.stdout)
-      const lines = createInterface({ input: child.stdout })
-      const [line]: unknown[] = await once(lines, 'line')
-      const { listening }: { listening: string } = JSON.parse(String(line))
-      const answer = await fetch(`http://${listening}/`)
+    await t.test('port-forward: a port here is a port there, TCP and UDP', async () => {
+      const web = await cli.forward('0:80')
+      const answer = await fetch(`http://${web.listening}/`)
       assert.equal(await answer.text(), PAGE)
-      child.kill('SIGINT')
-      await once(child, 'exit')
+      await web.stop()
+      await cli.run(['exec', 'shop', '--', 'sh', '-c', 'echoes 5353 >/dev/null 2>&1 </dev/null &'])
+      const dns = await cli.forward('0:5353/udp')
+      for (const size of [0, 1_200, 65_507]) assert.equal(await echoed(dns.listening, size), size)
+      await dns.stop()
     })
 
     const memoryLimit = async (): Promise<number> => {
@@ -189,14 +185,4 @@ async function leftOf({ docker }: LeaseNetwork, lease: string): Promise<string[]
     ...networks.map(({ Name }) => Name),
     ...Volumes.map(({ Name }) => Name),
   ]
-}
-
-/** `running` says that the containers run; a server in them may need a moment more to listen. */
-async function pageSoon(url: string): Promise<string | null> {
-  for (let tries = 0; tries < 50; tries++) {
-    const page = await pageAt(url)
-    if (page !== null) return page
-    await pause(100)
-  }
-  return null
 }

@@ -93,7 +93,8 @@ export async function leaseNetwork(
     gateways?: number
     databaseUrl?: string
     keepLogs?: boolean
-    gatewayEnv?: NodeJS.ProcessEnv
+    /** More settings of the gateway that will have this port. */
+    gatewayEnv?: (port: number) => Promise<NodeJS.ProcessEnv>
   },
 ): Promise<LeaseNetwork> {
   const share = Math.floor(100 / options.nodes) / 100

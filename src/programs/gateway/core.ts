@@ -81,6 +81,7 @@ export function createCore(
     now,
     logger,
     linkOf: network.linkOfNode,
+    whyNotNamed: hosts.whyNot.bind(hosts),
   }
   const book = new LeaseBook({
     ...bookParts,

@@ -8,7 +8,7 @@ import type { Api } from '../../core/protocol/inference-request.ts'
 import { LINK_PATH } from '../../core/protocol/link.ts'
 import { TUNNEL_PATH } from '../../core/protocol/tunnel.ts'
 import { CORS_HEADERS, PREFLIGHT_HEADERS } from '../../io/http/cors.ts'
-import { createHttpServer } from '../../io/http/http-server.ts'
+import { createHttpServer, type HttpServerOptions } from '../../io/http/http-server.ts'
 import { sendJson, sendRefusal } from '../../io/http/respond.ts'
 import { loadIdentity } from '../../io/keys/identity.ts'
 import { loadSecret } from '../../io/keys/secret.ts'
@@ -30,10 +30,14 @@ import { createLeaseTunnels } from './lease-tunnels.ts'
 import { readListPrices } from './list-prices.ts'
 import { listModels } from './model-list.ts'
 import { requestFields, requestLine } from './request-line.ts'
+import { openTls } from './tls/gateway-tls.ts'
+import { sendToHttps } from './tls/to-https.ts'
 import { VERSION } from '../../core/base/version.ts'
 
 export type RunningGateway = {
   readonly url: string
+  /** The port for HTTPS; null: none. */
+  readonly tlsPort: number | null
   readonly id: string
   /** Where snapshots of volumes go, in words. */
   readonly snapshots: string
@@ -126,7 +130,13 @@ export async function startGateway(
 
   const ingress = createIngress({ table: core.hosts, domains: [config.leaseDomain] })
 
-  const server = createHttpServer({
+  const tls = openTls(config, {
+    hosts: core.hosts,
+    tenantOf: core.book.tenantOf,
+    now: Date.now,
+    logger,
+  })
+  const behaviour = {
     onRequest(request, response) {
       if (ingress.takes(request)) ingress.request(request, response)
       else route(request, response)
@@ -142,7 +152,23 @@ export async function startGateway(
     // A gigabyte takes its time.
     hasOwnLimits: (request) => ingress.takes(request),
     maxConnections: config.maxConnections,
+  } satisfies HttpServerOptions
+  const server = createHttpServer({
+    ...behaviour,
+    onRequest(request, response) {
+      const answer = tls?.answer(pathOf(request)) ?? null
+      if (answer !== null) response.writeHead(200, { 'content-type': 'text/plain' }).end(answer)
+      else if (config.tlsRedirect && secure !== null) sendToHttps(request, response, securePort())
+      else behaviour.onRequest(request, response)
+    },
   })
+  const secure = tls && createHttpServer({ ...behaviour, tls: tls.server })
+  let tlsListening: number | null = null
+  /** As tenants see it: something in front may have another. */
+  const securePort = (): number => {
+    const place = publicPlace(config, listening)
+    return place.https ? place.port : (tlsListening ?? 443)
+  }
 
   function route(request: IncomingMessage, response: ServerResponse): void {
     const path = pathOf(request)
@@ -166,18 +192,27 @@ export async function startGateway(
 
   const port = await server.listen({ host: config.host, port: config.port })
   listening = port
-  logger.info('gateway listens', { gateway: identity.id, port })
+  if (secure !== null && config.tlsPort !== null)
+    tlsListening = await secure.listen({
+      host: config.host,
+      port: config.tlsPort,
+      flag: '--tls-port',
+    })
+  tls?.start()
+  logger.info('gateway listens', { gateway: identity.id, port, tlsPort: tlsListening })
   return {
     url: `http://${config.host.includes(':') ? `[${config.host}]` : config.host}:${port}`,
     id: identity.id,
     snapshots: objects.place,
+    tlsPort: tlsListening,
     async close() {
       accepting = false
       controlApi.close()
       tunnels.close()
       ingress.close()
+      tls?.close()
       // Nodes stay linked until the answers and their receipts are through.
-      await server.close(CLOSE_DEADLINE_MS)
+      await Promise.all([server.close(CLOSE_DEADLINE_MS), secure?.close(CLOSE_DEADLINE_MS)])
       await core.receiptsIn()
       await links.close()
       await core.close()

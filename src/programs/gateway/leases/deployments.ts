@@ -7,7 +7,14 @@ import { sealedDeploymentId } from '../../../io/keys/secret-envelope.ts'
 import type { DeploymentCommand } from '../../../io/store/deployment-commands.ts'
 import type { LeaseRecord, StoredDeployment } from '../../../io/store/deployment-records.ts'
 import type { DeploymentCommands } from './commands.ts'
-import { newDeployment, planOf, screenPlan, wishOf } from './deploying.ts'
+import {
+  checkNames,
+  newDeployment,
+  planOf,
+  screenPlan,
+  wishOf,
+  type NameCheck,
+} from './deploying.ts'
 import { CLAIM_MS, HOLD_MS, type BookParts, type LeaseBook } from './lease-book.ts'
 import { holdTargetOf } from './lease-dues.ts'
 import { withEnvelopes } from './lease-secrets.ts'
@@ -24,6 +31,7 @@ type ServiceParts = Pick<
   readonly book: LeaseBook
   readonly commands: DeploymentCommands
   readonly place: () => PublicPlace
+  readonly whyNotNamed: NameCheck
 }
 
 export function serveDeployments(parts: ServiceParts): LeaseService {
@@ -115,6 +123,8 @@ export function serveDeployments(parts: ServiceParts): LeaseService {
       const orders = withEnvelopes(read.orders, secrets?.groups ?? null)
       if (isRefusal(orders)) return orders
       const plan = { ...read, orders }
+      const named = checkNames(plan, [], parts.whyNotNamed)
+      if (named) return named
       const screening = screenPlan(market, plan, { rule, sealed: false })
       const id = secrets
         ? sealedDeploymentId(account, secrets.nonce)

@@ -32,7 +32,12 @@ export const wish = () => ({
   secrets: null,
 })
 
-export const sdl = ({ image = 'hello', cpu = '0.5', volume = false } = {}): string => `
+export const sdl = ({
+  image = 'hello',
+  cpu = '0.5',
+  volume = false,
+  accept = [] as readonly string[],
+} = {}): string => `
 version: "2.0"
 services:
   web:
@@ -40,6 +45,7 @@ services:
 ${volume ? '    params: { storage: { data: { mount: /data } } }' : ''}
     expose:
       - port: 80
+        accept: ${JSON.stringify(accept)}
         to:
           - global: true
 profiles:
@@ -77,7 +83,7 @@ function aGateway({ store, now, folder, limitBytes, wrap }: Over) {
   const identity = ephemeralIdentity('gw')
   const links = new Map<string, FakeLeasingNode>()
   const market = new LeaseMarket({ tierOf: () => 'community', now })
-  const table = new IngressTable()
+  const table = new IngressTable({ own: ['gateway.example'] })
   const linkOf = (node: string) => links.get(node)
   const parts = {
     store,
@@ -98,6 +104,7 @@ function aGateway({ store, now, folder, limitBytes, wrap }: Over) {
     hosts: keepHosts({ table, domain: 'localhost', linkOf }),
     links: () => links.values(),
     linkedNodes: () => links.size,
+    whyNotNamed: table.whyNot.bind(table),
   }
   const open = () => {
     const book = new LeaseBook(parts)

@@ -164,6 +164,10 @@ export class LeaseBook {
     return this.active.get(lease.id)?.record ?? lease
   }
 
+  /** Whose open lease it is; null: none of this gateway's. */
+  readonly tenantOf = (lease: string): string | null =>
+    this.active.get(lease)?.record.account ?? null
+
   get count(): { open: number; homeless: number } {
     let homeless = 0
     for (const { record } of this.active.values()) if (record.node === null) homeless += 1
