@@ -114,11 +114,13 @@ export const gatewayProgram = (plan: {
   home: string
   port: number
   databaseUrl: string
+  /** More of its settings. */
+  env?: NodeJS.ProcessEnv
 }): Program =>
   new Program({
     name: plan.name,
     args: ['gateway', '--home', plan.home, '--port', String(plan.port)],
-    env: { BASELOAD_DATABASE_URL: plan.databaseUrl },
+    env: { BASELOAD_DATABASE_URL: plan.databaseUrl, ...plan.env },
   })
 
 /** A node with the real demo model on one thread. */
@@ -128,9 +130,11 @@ export const nodeProgram = (plan: {
   gateways: readonly string[]
   /** More of them, or others than these. */
   flags?: Readonly<Record<string, string>>
+  env?: NodeJS.ProcessEnv
 }): Program =>
   new Program({
     name: plan.name,
+    ...(plan.env && { env: plan.env }),
     args: [
       'join',
       ...plan.gateways,

@@ -21,8 +21,8 @@ export type Ask = {
   readonly rule: AuctionRule
   /** What `fastest` looks for at the nodes. */
   readonly images: readonly string[]
-  /** Nodes that refused this order, or lost it. */
-  readonly exclude: ReadonlySet<string>
+  /** Nodes that refused this order, lost it, or cannot open its secrets. */
+  readonly exclude: Pick<ReadonlySet<string>, 'has'>
 }
 
 /** A standing bid: what a node asks by its price sheet, without having been asked. */

@@ -4,7 +4,9 @@
  */
 import { z } from 'zod'
 import { groupSchema } from './group.ts'
+import { kinProofSchema, MAX_KIN } from './kin.ts'
 import { manifestSchema } from './manifest.ts'
+import { sealedSecretsSchema } from './secrets.ts'
 
 const id = z.string().max(60)
 const ref = { lease: id, epoch: z.int().min(1) }
@@ -20,8 +22,14 @@ export const leaseCommandSchema = z.discriminatedUnion('kind', [
     /** Canonical JSON of the lease document that the node signs when it accepts. */
     terms: z.string().max(256 * 1024),
   }),
-  /** Make it run so, whatever ran before. The manifest comes again with each change. */
-  z.object({ kind: z.literal('run'), ...ref, group: groupSchema, manifest: manifestSchema }),
+  /** Make it run so, whatever ran before. The manifest comes again with each change, and its secrets sealed. */
+  z.object({
+    kind: z.literal('run'),
+    ...ref,
+    group: groupSchema,
+    manifest: manifestSchema,
+    secrets: sealedSecretsSchema.nullable().default(null),
+  }),
   z.object({
     kind: z.literal('stop'),
     ...ref,
@@ -35,6 +43,8 @@ export const leaseCommandSchema = z.discriminatedUnion('kind', [
     kind: z.literal('keep'),
     leases: z.array(z.object(ref)).max(MAX_LEASES_PER_NODE),
   }),
+  /** Gateways whose leases this one may speak about, too. */
+  z.object({ kind: z.literal('kin'), proofs: z.array(kinProofSchema).max(MAX_KIN) }),
 ])
 export type LeaseCommand = z.infer<typeof leaseCommandSchema>
 
@@ -99,6 +109,8 @@ export const leaseReportSchema = z.discriminatedUnion('kind', [
     message: z.string().max(2000),
   }),
   z.object({ kind: z.literal('stopped'), ...ref, reason: z.string().max(500) }),
+  /** Its provider wants out: it runs on for the notice that the node signed, and should move before. */
+  z.object({ kind: z.literal('leaving'), ...ref, reason: z.string().max(500) }),
 ])
 export type LeaseReport = z.infer<typeof leaseReportSchema>
 

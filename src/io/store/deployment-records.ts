@@ -7,6 +7,7 @@ import { groupSchema } from '../../core/protocol/group.ts'
 import { leaseReportSchema, type LeaseState } from '../../core/protocol/lease-control.ts'
 import { manifestSchema } from '../../core/protocol/manifest.ts'
 import { rateText } from '../../core/protocol/rate-text.ts'
+import { secretEnvelopeSchema } from '../../core/protocol/secrets.ts'
 
 const replicas = leaseReportSchema.options[2].shape.replicas
 
@@ -14,6 +15,8 @@ const replicas = leaseReportSchema.options[2].shape.replicas
 export const leaseDocSchema = z.object({
   group: groupSchema,
   manifest: manifestSchema,
+  /** Sealed by its tenant; null: it has none. */
+  secrets: secretEnvelopeSchema.nullable().default(null),
   message: z.string(),
   /** Atto-dollars a second, for the whole group. */
   rate: rateText,
@@ -26,6 +29,13 @@ export const leaseDocSchema = z.object({
   replicas,
   /** Nodes that had it and failed, not to be asked again for a while. */
   avoid: z.array(z.object({ node: z.string(), until: z.number() })),
+  /** Nodes in a row that could not start it. */
+  failedStarts: z.number().default(0),
+  /** Who wanted its end, and when it is over at the latest; null while nobody does. */
+  drain: z
+    .object({ by: z.enum(['tenant', 'money', 'provider']), until: z.number() })
+    .nullable()
+    .default(null),
   /** How its money stands: for the warning, the grace and the end. */
   purse: z.discriminatedUnion('status', [
     z.object({ status: z.enum(['good', 'low', 'over']) }),
@@ -107,13 +117,13 @@ export type LeasePaid = {
 }
 
 export type DeploymentStore = {
-  /** The deployment, its leases and first events, in one commit. The same id again changes nothing. */
+  /** The deployment, its leases and first events, in one commit; the same again changes nothing. False: the id is another's. */
   createDeployment(
     stored: StoredDeployment,
     gateway: string,
     claimedUntil: Millis,
     events: readonly NewDeploymentEvent[],
-  ): Promise<void>
+  ): Promise<boolean>
   /** Takes open deployments that nobody looks after, keeps the own ones, and gives all that are this gateway's now. */
   claimDeployments(gateway: string, now: Millis, claimedUntil: Millis): Promise<StoredDeployment[]>
   /** Of an account, newest first. */
@@ -125,6 +135,9 @@ export type DeploymentStore = {
   findDeployment(account: string, idOrName: string): Promise<StoredDeployment | null>
   /** Every lease that has a node, for ingress and links: closed ones left out. */
   placedLeases(): Promise<LeaseRecord[]>
+  /** Open leases that other gateways look after. */
+  leasesElsewhere(gateway: string): Promise<LeaseRecord[]>
+  /** It is closed once: again changes nothing, and tells nothing. */
   changeDeployment(
     id: string,
     change: Partial<Pick<DeploymentRecord, 'sdl' | 'closedAt' | 'closeReason' | 'name'>>,
@@ -137,8 +150,6 @@ export type DeploymentStore = {
     change: LeaseChange,
     events: readonly NewDeploymentEvent[],
   ): Promise<LeaseRecord | null>
-  /** A lease that an update of the SDL added. */
-  addLease(lease: LeaseRecord, events: readonly NewDeploymentEvent[]): Promise<void>
   addDeploymentEvents(deployment: string, events: readonly NewDeploymentEvent[]): Promise<void>
   deploymentEvents(
     deployment: string,

@@ -18,10 +18,12 @@ import { createMeter } from './meter.ts'
 import { createNetwork } from './network.ts'
 import { createRandomPool } from './random-pool.ts'
 import { IngressTable } from './ingress/ingress-table.ts'
-import { join } from 'node:path'
-import { FolderStore } from '../../io/objects/folder-store.ts'
+import { randomBytes } from 'node:crypto'
+import type { ObjectStore } from '../../io/objects/object-store.ts'
 import { LeaseVolumes } from './leases/lease-volumes.ts'
 import { serveDeployments } from './leases/deployments.ts'
+import { DeploymentCommands } from './leases/commands.ts'
+import { Kin } from './leases/kin.ts'
 import { LeaseBook } from './leases/lease-book.ts'
 import { keepHosts } from './leases/lease-hosts.ts'
 import { LeaseMarket } from './leases/lease-market.ts'
@@ -35,6 +37,8 @@ type CoreParts = {
   /** Where tenants reach what runs. */
   place: () => PublicPlace
   store: Store
+  /** Where snapshots go. */
+  objects: ObjectStore
   metrics: GatewayMetrics
   logger: Logger
   secret: Uint8Array
@@ -43,7 +47,7 @@ type CoreParts = {
 /** Everything between the two sockets: who may, who can, what it costs. */
 export function createCore(
   config: GatewayConfig,
-  { identity, store, metrics, logger, secret, place }: CoreParts,
+  { identity, store, objects, metrics, logger, secret, place }: CoreParts,
 ) {
   const now = Date.now
   const table = new ReplicaTable()
@@ -67,8 +71,8 @@ export function createCore(
   const market = new LeaseMarket({ tierOf: network.tierOf, now })
   const own = config.publicUrl === null ? [] : [new URL(config.publicUrl).hostname]
   const hosts = new IngressTable({ domain: config.leaseDomain, own })
-  const objects = new FolderStore(join(config.home, 'snapshots'))
-  const volumes = new LeaseVolumes({ objects, logger })
+  const limitBytes = config.snapshotGibPerTenant * 2 ** 30
+  const volumes = new LeaseVolumes({ objects, store, logger, now, random: randomBytes, limitBytes })
   const bookParts = {
     store,
     market,
@@ -77,12 +81,16 @@ export function createCore(
     now,
     logger,
     linkOf: network.linkOfNode,
+    whyNotNamed: hosts.whyNot.bind(hosts),
   }
   const book = new LeaseBook({
     ...bookParts,
+    kin: new Kin(identity, store),
     hosts: keepHosts({ table: hosts, domain: config.leaseDomain, linkOf: network.linkOfNode }),
-    nodes: () => network.nodes().map(({ link }) => link),
+    links: network.links,
+    linkedNodes: network.linkedNodes,
   })
+  const commands = new DeploymentCommands(bookParts, book)
   const meter = createMeter({
     store,
     gateway: identity.id,
@@ -137,7 +145,7 @@ export function createCore(
     },
   }
   metrics.watch(() => ({
-    nodesLinked: network.nodes().length,
+    nodesLinked: network.linkedNodes(),
     slotsFree: freeSlots(network.nodes()),
     queueDepth: room.size,
     settlementBacklog: meter.backlog,
@@ -152,7 +160,7 @@ export function createCore(
     metrics,
     hosts,
     book,
-    leases: serveDeployments({ ...bookParts, book, place }),
+    leases: serveDeployments({ ...bookParts, book, commands, place }),
     /** Waits for the receipts of answers that are over: half a second covers a node's signing and a slow link. */
     async receiptsIn() {
       for (let round = 0; round < 20 && desk.expected > 0; round++) await pause(25)
@@ -163,6 +171,7 @@ export function createCore(
       room.close()
       network.close()
       desk.close()
+      commands.close()
       await book.close()
       await meter.close()
     },

@@ -35,7 +35,9 @@ const service = z.looseObject({
   image: z.string(),
   count: z.number(),
   urls: z.array(z.string()),
-  expose: z.array(z.looseObject({ port: z.number(), external_port: z.number() })),
+  expose: z.array(
+    z.looseObject({ port: z.number(), external_port: z.number(), proto: z.string() }),
+  ),
   replicas: z.array(
     z.looseObject({
       replica: z.number(),
@@ -58,6 +60,7 @@ const lease = z.looseObject({
   started_at: z.string().nullable(),
   spent: money,
   services: z.array(service),
+  secrets: z.array(z.string()).default([]),
 })
 export type Lease = z.infer<typeof lease>
 
@@ -71,6 +74,8 @@ export const deployment = z.looseObject({
   rate,
   spent: money,
   leases: z.array(lease),
+  /** Only where one is asked for. */
+  sdl: z.string().optional(),
 })
 export type Deployment = z.infer<typeof deployment>
 

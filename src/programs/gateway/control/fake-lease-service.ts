@@ -1,26 +1,36 @@
 /** For tests: a fake lease service. No market and no node: it keeps what it is told, and a test plays the rest. */
-import type { AuctionRule } from '../../../core/market/auction.ts'
 import { HTTP_DEFAULTS } from '../../../core/sdl/http-options.ts'
 import type { LeaseState } from '../../../core/protocol/lease-control.ts'
 import type { Duplex } from 'node:stream'
+import { createHash } from 'node:crypto'
+import { Readable } from 'node:stream'
 import { isRefusal, refuse, type Refusal } from '../../../core/base/refusal.ts'
 import { rateOf } from '../../../core/base/rate.ts'
 import type { Expose } from '../../../core/protocol/manifest.ts'
+import type { SecretEnvelope } from '../../../core/protocol/secrets.ts'
+import { ephemeralIdentity } from '../../../io/keys/identity.ts'
+import { ephemeralSealingKey } from '../../../io/keys/sealed-box.ts'
+import { signSealingKey } from '../../../io/keys/secret-envelope.ts'
 import type {
   BidView,
   DeploymentEvent,
   DeploymentView,
   LeaseService,
   LeaseView,
+  NewSecrets,
   Screening,
+  SealingKeys,
   TunnelWish,
 } from '../leases/lease-service.ts'
+import type { SnapshotList, VolumeWish } from '../leases/tenant-snapshots.ts'
+import type { SnapshotRecord } from '../../../io/store/snapshot-records.ts'
 
 type Mutable<T> = { -readonly [K in keyof T]: T[K] }
 type Kept = {
   readonly account: string
   view: Mutable<DeploymentView>
   readonly events: DeploymentEvent[]
+  readonly snapshots: SnapshotRecord[]
 }
 
 /** One page of the real service's events. */
@@ -36,6 +46,24 @@ export class FakeLeaseService implements LeaseService {
   /** The node's end of tunnels: a test says what is there. */
   tunnel: (wish: TunnelWish, signal: AbortSignal) => Promise<Duplex | Refusal> = () =>
     Promise.resolve(refuse('tunnel_refused', 'The fake has no node.'))
+  /** What came sealed with each `deploy` and `update`. */
+  readonly secrets: (NewSecrets | readonly SecretEnvelope[] | null)[] = []
+  /** Nodes that secrets may be sealed for, and the groups of whatever file comes. */
+  sealers = [newSealer(), newSealer()]
+  groups = ['here']
+  /** What the only volume, `data` of `web`, holds; a test may have a download break off after so many bytes. */
+  volume: Buffer = Buffer.from('what the volume holds')
+  breakAfter: number | null = null
+  /** A download stands still at half of it. */
+  hangAfter = false
+  /** Whether a snapshot was ever asked for. */
+  taking = false
+  /** How often a list is read before what is being taken is ready, or why it fails then. */
+  readsToReady = 1
+  takingFails: string | null = null
+  limitBytes = 100 * 2 ** 30
+  /** The volumes of each deployment, all as if they were the one. */
+  volumes = [{ service: 'web', replica: 0, volume: 'data' }]
   /** Thrown by each method while set: the database is away. */
   away: Error | null = null
 
@@ -43,16 +71,17 @@ export class FakeLeaseService implements LeaseService {
     this.#now = now
   }
 
-  async screen(_account: string, sdl: string): Promise<Screening | Refusal> {
+  async screen(_account: string, sdl: string, _sealed = false): Promise<Screening | Refusal> {
     return this.#present(() => this.#screening(sdl))
   }
 
   async deploy(
     account: string,
     _apiKey: string,
-    wish: { sdl: string; name: string | null; rule: AuctionRule },
+    wish: Parameters<LeaseService['deploy']>[2],
   ): Promise<DeploymentView | Refusal> {
     return this.#present(() => {
+      this.secrets.push(wish.secrets)
       const screening = this.#screening(wish.sdl)
       if (isRefusal(screening)) return screening
       const id = `dep_${this.#kept.size + 1}`
@@ -67,12 +96,30 @@ export class FakeLeaseService implements LeaseService {
         leases: [leaseOf(id, wish.rule === 'manual' ? 'bid' : 'accepted')],
         spentNanoUsd: 0n,
       }
-      this.#kept.set(id, { account, view, events: [] })
+      this.#kept.set(id, { account, view, events: [], snapshots: [] })
       this.happen(id, 'deployment.screened', '2 of 9 nodes can run it')
       this.happen(id, 'lease.ordered', 'the order is out')
       if (wish.rule !== 'manual') this.happen(id, 'lease.accepted', 'the cheapest bid won')
       return this.#kept.get(id)?.view ?? view
     })
+  }
+
+  async sealingKeys(
+    account: string,
+    sdl: string,
+    id: string | null,
+  ): Promise<SealingKeys | Refusal> {
+    const screening = await this.screen(account, sdl)
+    if (isRefusal(screening)) return screening
+    const kept = id === null ? null : await this.deployment(account, id)
+    if (kept !== null && isRefusal(kept)) return kept
+    const nodes = this.sealers.map(({ identity, key }) => ({
+      node: identity.id,
+      nodeKey: identity.publicKey,
+      ...signSealingKey(identity, key),
+    }))
+    const groups = this.groups.map((group) => ({ group, nodes, reasons: ['1 of 3 nodes: busy'] }))
+    return { tenant: account, deployment: kept?.id ?? null, groups }
   }
 
   async deployments(account: string, page: { limit: number; closed: boolean }) {
@@ -102,7 +149,13 @@ export class FakeLeaseService implements LeaseService {
     })
   }
 
-  async update(account: string, id: string, sdl: string): Promise<DeploymentView | Refusal> {
+  async update(
+    account: string,
+    id: string,
+    sdl: string,
+    secrets: readonly SecretEnvelope[] | null,
+  ): Promise<DeploymentView | Refusal> {
+    this.secrets.push(secrets)
     return this.#with(account, id, (kept) => {
       const screening = this.#screening(sdl)
       if (isRefusal(screening)) return screening
@@ -137,6 +190,72 @@ export class FakeLeaseService implements LeaseService {
     if (isRefusal(found)) return found
     this.wishes.push(wish)
     return await this.tunnel(wish, signal)
+  }
+
+  async snapshots(account: string, id: string): Promise<SnapshotList | Refusal> {
+    return this.#with(account, id, ({ snapshots, view }) => {
+      const lease = view.leases[0]?.id ?? ''
+      const volumes = view.closedAt === null ? this.volumes.map((one) => ({ lease, ...one })) : []
+      snapshots.forEach((one, i) => (snapshots[i] = this.#later(one)))
+      const usedBytes = snapshots.reduce((sum, { bytes }) => sum + bytes, 0)
+      return { volumes, snapshots: snapshots.toReversed(), usedBytes, limitBytes: this.limitBytes }
+    })
+  }
+
+  async takeSnapshots(account: string, id: string, { service, volume }: VolumeWish) {
+    return this.#with(account, id, (kept) => {
+      if (kept.view.closedAt !== null) return refuse('conflict', 'The deployment is closed.')
+      const meant = this.volumes.filter(
+        (one) => one.volume === (volume ?? one.volume) && one.service === (service ?? one.service),
+      )
+      if (meant.length === 0)
+        return refuse('not_found', 'No persistent volume is called so. There are: web data.')
+      this.taking = true
+      for (const one of meant)
+        kept.snapshots.push({
+          ...NEW_SNAPSHOT,
+          ...one,
+          id: `snap_${kept.snapshots.length + 1}`,
+          account,
+          deployment: kept.view.id,
+          lease: kept.view.leases[0]?.id ?? '',
+          begunAt: this.#now(),
+        })
+      return kept.snapshots.slice(-meant.length)
+    })
+  }
+
+  async openSnapshot(account: string, id: string, which: string) {
+    return this.#with(account, id, ({ snapshots }) => {
+      const snapshot = snapshots.find((one) => one.id === which)
+      if (!snapshot) return refuse('not_found', `The deployment has no snapshot '${which}'.`)
+      if (snapshot.state !== 'ready') return refuse('conflict', `${which} is not ready.`)
+      return { snapshot, body: Readable.from(this.#pieces(), { objectMode: false }) }
+    })
+  }
+
+  async removeSnapshot(account: string, id: string, which: string) {
+    return this.#with(account, id, ({ snapshots }) => {
+      const at = snapshots.findIndex((one) => one.id === which)
+      const why = `The deployment has no snapshot '${which}'.`
+      return snapshots.splice(at, at < 0 ? 0 : 1)[0] ?? refuse('not_found', why)
+    })
+  }
+
+  async *#pieces(): AsyncGenerator<Buffer> {
+    const { volume, breakAfter, hangAfter } = this
+    yield volume.subarray(0, hangAfter ? volume.length / 2 : (breakAfter ?? volume.length))
+    if (hangAfter) await new Promise(() => {})
+    if (breakAfter !== null) throw new Error('it broke off')
+  }
+
+  #later(one: SnapshotRecord): SnapshotRecord {
+    if (one.state !== 'taking') return one
+    if ((this.readsToReady -= 1) > 0) return { ...one, bytes: Math.floor(this.volume.length / 2) }
+    if (this.takingFails !== null)
+      return { ...one, state: 'failed' as const, problem: this.takingFails }
+    const sha256 = createHash('sha256').update(this.volume).digest('hex')
+    return { ...one, state: 'ready', bytes: this.volume.length, sha256 }
   }
 
   /** Watchers of all deployments: none is left once nobody follows. */
@@ -193,6 +312,17 @@ export class FakeLeaseService implements LeaseService {
   }
 }
 
+const newSealer = () => ({ identity: ephemeralIdentity('node'), key: ephemeralSealingKey() })
+const NEW_SNAPSHOT = {
+  place: 'here',
+  object: 'there',
+  state: 'taking' as const,
+  bytes: 0,
+  sha256: null,
+  problem: null,
+  expiresAt: null,
+}
+
 const bidOf = (node: string, cents: bigint): BidView => ({
   node,
   providerName: 'Ada',
@@ -215,6 +345,7 @@ const leaseOf = (deployment: string, state: LeaseState): LeaseView => ({
   startedAt: null,
   billedUntil: null,
   spentNanoUsd: 1234n,
+  secrets: [],
   services: [
     {
       name: 'web',

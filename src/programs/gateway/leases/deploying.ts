@@ -4,21 +4,20 @@ import { idFrom } from '../../../core/base/id.ts'
 import { refuse, type Refusal } from '../../../core/base/refusal.ts'
 import type { Millis } from '../../../core/base/time.ts'
 import { NEW_PURSE } from '../../../core/market/deployment-life.ts'
-import type { Group } from '../../../core/protocol/group.ts'
-import type { Manifest } from '../../../core/protocol/manifest.ts'
 import type { Remark } from '../../../core/sdl/report.ts'
 import { readSdl } from '../../../core/sdl/sdl.ts'
 import type { StoredDeployment } from '../../../io/store/deployment-records.ts'
-import type { Plan } from './active-lease.ts'
-import type { LeaseMarket } from './lease-market.ts'
+import { NOBODY, type Plan } from './lease-file.ts'
+import type { LeaseMarket, Wish } from './lease-market.ts'
+import { openersOf, refuseInClear } from './lease-secrets.ts'
 import type { Screening } from './lease-service.ts'
+import { isIngress } from './lease-views.ts'
 
 export type Planned = {
   readonly orders: readonly Plan[]
   readonly warnings: readonly string[]
 }
 
-const NOBODY: ReadonlySet<string> = new Set()
 const MAX_TOLD = 5
 
 /** What the file asks for, or what is wrong with it. */
@@ -33,9 +32,11 @@ export function planOf(sdl: string): Planned | Refusal {
     })
   }
   const { groups, manifests } = read.sdl
+  const inClear = refuseInClear(manifests)
+  if (inClear) return inClear
   const orders = groups.flatMap((group, i) => {
     const manifest = manifests[i]
-    return manifest ? [{ group, manifest }] : []
+    return manifest ? [{ group, manifest, secrets: null }] : []
   })
   return { orders, warnings: read.warnings.map(remarkText) }
 }
@@ -46,21 +47,57 @@ function remarkText({ line, column, path, message, found, allowed }: Remark): st
   return `${at}: ${message}${was}${allowed === null ? '' : `; allowed: ${allowed}`}`
 }
 
-export const imagesOf = ({ services }: Manifest): string[] => services.map(({ image }) => image)
+export const wishOf = (plan: Plan, rule: AuctionRule): Wish => ({
+  group: plan.group,
+  images: plan.manifest.services.map(({ image }) => image),
+  rule,
+  avoid: NOBODY,
+  openers: openersOf(plan),
+})
+
+/** Why a name of choice is not for these leases; null: nothing is in the way. */
+export type NameCheck = (host: string, leases: readonly string[]) => 'own' | 'taken' | null
+
+/** A name leads to one lease: whoever has it keeps it, and who comes second hears so before anything is ordered. */
+export function checkNames(
+  { orders }: Planned,
+  leases: readonly string[],
+  whyNot: NameCheck,
+): Refusal | null {
+  const exposed = orders.flatMap(({ manifest }) =>
+    manifest.services.flatMap(({ expose }) => expose),
+  )
+  for (const host of exposed.filter(isIngress).flatMap(({ hosts }) => hosts)) {
+    const why = whyNot(host, leases)
+    if (why === null) continue
+    const said =
+      why === 'own'
+        ? `'${host}' is the gateway's own name.`
+        : `'${host}' leads to another lease already.`
+    const next = 'Take it out of `accept`, or close the deployment that has it.'
+    return refuse('conflict', `${said} ${why === 'own' ? 'Take it out of `accept`.' : next}`, {
+      param: 'sdl',
+      details: { host },
+    })
+  }
+  return null
+}
 
 export function screenPlan(
   market: LeaseMarket,
   { orders, warnings }: Planned,
-  rule: AuctionRule,
+  { rule, sealed }: { readonly rule: AuctionRule; readonly sealed: boolean },
 ): Screening {
-  const groups = orders.map(({ group, manifest }) =>
-    market.screen({ group, images: imagesOf(manifest), rule, avoid: NOBODY }),
-  )
+  const groups = orders.map((plan) => {
+    const wish = wishOf(plan, rule)
+    return market.screen(sealed ? { ...wish, openers: wish.openers ?? 'any with a key' } : wish)
+  })
   return { groups, warnings }
 }
 
 /** The deployment as it is written down: an order for each group, at the best bid's price until a node accepts. */
 export function newDeployment(input: {
+  readonly id: string
   readonly account: string
   readonly apiKey: string
   readonly sdl: string
@@ -71,8 +108,7 @@ export function newDeployment(input: {
   readonly now: Millis
   readonly random: (bytes: number) => Uint8Array
 }): StoredDeployment | Refusal {
-  const { account, apiKey, sdl, rule, plan, screening, now, random } = input
-  const id = idFrom('dep', random(15))
+  const { id, account, apiKey, sdl, rule, plan, screening, now, random } = input
   const none = screening.groups.find(({ bids }) => bids.length === 0)
   if (none) {
     const why = none.reasons.join('; ')
@@ -83,7 +119,7 @@ export function newDeployment(input: {
   const deployment = { id, account, apiKey, rule, sdl, createdAt: now, closedAt: null }
   return {
     deployment: { ...deployment, name: input.name ?? nameOf(plan, id), closeReason: null },
-    leases: plan.orders.map(({ group, manifest }, i) => ({
+    leases: plan.orders.map(({ group, manifest, secrets }, i) => ({
       id: idFrom('lease', random(15)),
       deployment: id,
       account,
@@ -98,6 +134,7 @@ export function newDeployment(input: {
       doc: {
         group,
         manifest,
+        secrets,
         message: 'looking for a node',
         rate: String(screening.groups[i]?.bids[0]?.rate ?? 0n),
         terms: null,
@@ -106,6 +143,8 @@ export function newDeployment(input: {
         startedAt: null,
         replicas: [],
         avoid: [],
+        failedStarts: 0,
+        drain: null,
         purse: NEW_PURSE,
       },
     })),
@@ -122,12 +161,13 @@ function nameOf({ orders }: Planned, id: string): string {
 export function matchGroups(
   { leases }: StoredDeployment,
   { orders }: Planned,
-): { readonly lease: string; readonly group: Group; readonly manifest: Manifest }[] | Refusal {
+): (Plan & { readonly lease: string })[] | Refusal {
   const matched = []
-  for (const { group, manifest } of orders) {
-    const lease = leases.find(({ doc }) => doc.group.name === group.name)
-    if (!lease) return otherPlacements(`'${group.name}' is new`)
-    matched.push({ lease: lease.id, group, manifest })
+  for (const plan of orders) {
+    const { name } = plan.group
+    const lease = leases.find(({ doc }) => doc.group.name === name)
+    if (!lease) return otherPlacements(`'${name}' is new`)
+    matched.push({ ...plan, lease: lease.id })
   }
   const gone = leases.find(({ doc }) => !orders.some(({ group }) => group.name === doc.group.name))
   return gone ? otherPlacements(`'${gone.doc.group.name}' is missing`) : matched

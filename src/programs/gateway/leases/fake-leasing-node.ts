@@ -10,6 +10,8 @@ import type { Offer } from '../../../core/protocol/offer.ts'
 import type { PriceSheet } from '../../../core/protocol/price-sheet.ts'
 import type { TunnelPurpose } from '../../../core/protocol/tunnel.ts'
 import { ephemeralIdentity, type Identity } from '../../../io/keys/identity.ts'
+import { ephemeralSealingKey } from '../../../io/keys/sealed-box.ts'
+import { signSealingKey } from '../../../io/keys/secret-envelope.ts'
 import { FakeLink } from '../test-kit.ts'
 import type { LeaseBook } from './lease-book.ts'
 
@@ -44,6 +46,7 @@ const CAPACITY: Capacity = {
 
 export class FakeLeasingNode extends FakeLink {
   readonly identity: Identity
+  readonly sealingKey = ephemeralSealingKey()
 
   /** What it was told, in order. */
   readonly told: LeaseCommand[] = []
@@ -54,18 +57,25 @@ export class FakeLeasingNode extends FakeLink {
   /** What its only volume holds, and the tunnels that it was asked for. */
   volume = ''
   readonly tunnels: string[] = []
+  /** Whether it breaks off in the middle of handing its volume out, or holds there until the test goes on. */
+  handsOut: 'all' | 'half' | Promise<void> = 'all'
   /** Whether images can be pulled. */
   starts = true
   book: LeaseBook | null = null
   readonly #now: () => number
 
-  constructor(now: () => number, more: { cpuPrice?: string; capacity?: Partial<Capacity> } = {}) {
+  constructor(
+    now: () => number,
+    more: { cpuPrice?: string; capacity?: Partial<Capacity>; sealing?: boolean } = {},
+  ) {
     const identity = ephemeralIdentity('node')
     super({ node: identity.id, nodeKey: identity.publicKey })
     this.identity = identity
     this.#now = now
     const prices = { ...SHEET, cpuThread: more.cpuPrice ?? SHEET.cpuThread }
-    const leases: Offer['leases'] = { capacity: { ...CAPACITY, ...more.capacity }, prices }
+    const capacity = { ...CAPACITY, ...more.capacity }
+    const sealing = more.sealing === false ? null : signSealingKey(identity, this.sealingKey)
+    const leases: Offer['leases'] = { capacity, prices, sealing }
     Object.assign(this.offer, { leases })
   }
 
@@ -86,14 +96,26 @@ export class FakeLeasingNode extends FakeLink {
         done()
       },
       final: (done) => {
-        if (purpose.kind === 'restore') this.volume = came
-        tunnel.push(null)
+        if (purpose.kind === 'restore') {
+          this.volume = came
+          tunnel.push(null)
+        }
         done()
       },
     })
-    if (purpose.kind === 'snapshot') tunnel.push(this.volume)
+    if (purpose.kind === 'snapshot') void this.#handOut(tunnel)
     this.tunnels.push(purpose.kind)
     return Promise.resolve(tunnel)
+  }
+
+  async #handOut(tunnel: Duplex): Promise<void> {
+    const { volume, handsOut } = this
+    const half = Math.floor(volume.length / 2)
+    tunnel.push(volume.slice(0, half))
+    if (handsOut === 'half') return void tunnel.destroy(new Error('the node went away'))
+    if (handsOut !== 'all') await handsOut
+    tunnel.push(volume.slice(half))
+    tunnel.push(null)
   }
 
   say(report: LeaseReport): void {
@@ -113,6 +135,7 @@ export class FakeLeasingNode extends FakeLink {
           this.running.delete(lease)
       return
     }
+    if (command.kind === 'kin') return
     const { lease, epoch } = command
     switch (command.kind) {
       case 'ask': {

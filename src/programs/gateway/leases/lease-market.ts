@@ -12,12 +12,14 @@ import {
   type StandingBid,
   type AuctionRule,
 } from '../../../core/market/auction.ts'
+import { MAX_SEALED_NODES, type SignedSealingKey } from '../../../core/protocol/secrets.ts'
 import { Market, type Placing } from '../../../core/market/market.ts'
 import { survival } from '../../../core/market/survival.ts'
 import type { Audits } from '../../../core/market/attributes.ts'
 import type { Millis } from '../../../core/base/time.ts'
 import type { NodeLink } from '../../../io/link/node-link.ts'
 import type { NodeRecord } from '../../../io/store/store.ts'
+import { canOpen, type Openers } from './lease-secrets.ts'
 import type { BidView, GroupScreening } from './lease-service.ts'
 
 /** Whom to ask, on which terms, and what to reserve when it says yes. */
@@ -33,7 +35,12 @@ export type Wish = {
   readonly rule: AuctionRule
   /** Nodes not to be asked. */
   readonly avoid: ReadonlySet<string>
+  /** Others cannot read its secrets. */
+  readonly openers: Openers
 }
+
+/** A linked node's word on its sealing key, for tenants to check. */
+export type NodeSealingKey = SignedSealingKey & { readonly node: string; readonly nodeKey: string }
 
 export class LeaseMarket {
   readonly #market = new Market()
@@ -83,7 +90,7 @@ export class LeaseMarket {
 
   /** The first to be asked; null when nobody can. */
   best(wish: Wish): Candidate | null {
-    const ask = askOf(wish)
+    const ask = this.#askOf(wish)
     for (const bid of this.#market.bids(ask, BIDS_TO_FALL_BACK_ON)) {
       const placing = this.#market.place(ask, bid)
       if (placing) return this.#candidate(wish.group, bid, placing)
@@ -93,21 +100,44 @@ export class LeaseMarket {
 
   /** At this very node: for an amended bid. Null when it has no room or sells no such thing. */
   at(node: string, wish: Wish): Candidate | null {
-    const ask = { ...askOf(wish), rule: 'manual' as const }
+    if (!this.#canOpen(node, wish.openers)) return null
+    const ask = { ...this.#askOf(wish), rule: 'manual' as const }
     const bid = this.#market.bidAt(ask, node)
     const placing = bid && this.#market.place(ask, bid)
     return bid && placing ? this.#candidate(wish.group, bid, placing) : null
   }
 
   screen(wish: Wish): GroupScreening {
-    const { reasons, relaxations } = this.#market.screen(wish.group)
+    const { nodes, reasons, relaxations } = this.#market.screen(wish.group)
+    const locked = [...this.#leasing()].filter((node) => !this.#canOpen(node, wish.openers)).length
+    const noKey = { nodes: locked, text: `${locked} of ${nodes} nodes: no key for your secrets` }
+    const all = locked > 0 ? [...reasons, noKey] : reasons
     return {
       group: wish.group.name,
-      bids: this.#market.bids(askOf(wish)).map((bid) => this.#view(bid, bid.node)),
-      reasons: this.#market.size > 0 ? reasons.map(({ text }) => text) : [NOBODY_LEASES],
+      bids: this.#market.bids(this.#askOf(wish)).map((bid) => this.#view(bid, bid.node)),
+      reasons:
+        this.#market.size > 0
+          ? all.toSorted((a, b) => b.nodes - a.nodes).map(({ text }) => text)
+          : [NOBODY_LEASES],
       relaxations: relaxations.map(({ text }) => text),
       maxRate: maxRateOf(wish.group),
     }
+  }
+
+  /** Of nodes that could run it when idle, cheapest first; `also`: whatever else is sure of its key, before all. */
+  sealingKeys(group: Group, also: string | null): NodeSealingKey[] {
+    const able = this.#market.able(group).filter((node) => node !== also)
+    const keys = [...(also === null ? [] : [also]), ...able].flatMap((node) => {
+      const link = this.#links.get(node)
+      const sealing = link?.offer.leases?.sealing
+      return link && sealing ? [{ node, nodeKey: link.nodeKey, ...sealing }] : []
+    })
+    return keys.slice(0, MAX_SEALED_NODES)
+  }
+
+  /** Linked nodes that could open its secrets, whatever else keeps them from running it. */
+  openersThere(openers: Openers): number {
+    return [...this.#leasing()].filter((node) => this.#canOpen(node, openers)).length
   }
 
   reserve(lease: string, placing: Placing): void {
@@ -121,6 +151,21 @@ export class LeaseMarket {
 
   observe(group: Group): void {
     this.#market.observe(group)
+  }
+
+  *#leasing(): Generator<string> {
+    for (const [node, { offer, draining }] of this.#links) if (offer.leases && !draining) yield node
+  }
+
+  #canOpen(node: string, openers: Openers): boolean {
+    return canOpen(node, this.#links.get(node)?.offer, openers)
+  }
+
+  #askOf({ group, rule, images, avoid, openers }: Wish): Ask {
+    const exclude = {
+      has: (node: string) => avoid.has(node) || !this.#canOpen(node, openers),
+    }
+    return { group, rule, images, exclude: openers === null ? avoid : exclude }
   }
 
   #candidate(group: Group, bid: StandingBid, placing: Placing): Candidate {
@@ -152,13 +197,6 @@ export class LeaseMarket {
 const NO_AUDITS: Audits = {}
 
 const NOBODY_LEASES = 'no node that leases is linked'
-
-const askOf = ({ group, rule, images, avoid }: Wish): Ask => ({
-  group,
-  rule,
-  images,
-  exclude: avoid,
-})
 
 /** The most that the group may cost by its own ceilings. */
 function maxRateOf(group: Group): AttoUsdPerSecond {

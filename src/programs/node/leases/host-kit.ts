@@ -6,6 +6,7 @@ import type { TestContext } from 'node:test'
 import type { LeaseCommand, LeaseReport } from '../../../core/protocol/lease-control.ts'
 import { readPrices } from '../../../core/protocol/price-sheet.ts'
 import { ephemeralIdentity } from '../../../io/keys/identity.ts'
+import { ephemeralSealingKey } from '../../../io/keys/sealed-box.ts'
 import { Journal } from '../../../io/link/test-kit.ts'
 import { silentLogger } from '../../../io/telemetry/logger.ts'
 import { FakeRuntime } from './fake-runtime.ts'
@@ -22,16 +23,19 @@ export async function setupHost(t: TestContext, room: HostRoom = HOST) {
   t.after(() => rmSync(home, { recursive: true, force: true }))
   const folder = join(home, 'leases')
   const identity = ephemeralIdentity('node')
+  const sealing = ephemeralSealingKey()
   const clock = { now: NOW }
   const restores = new RestoreSpool(join(home, 'restores'))
-  const open = async (runtime: FakeRuntime): Promise<LeaseHost> => {
+  const open = async (runtime: FakeRuntime, leaving = false): Promise<LeaseHost> => {
     const host = await openLeaseHost({
       identity,
+      opener: { node: identity.id, key: sealing },
       runtime,
       shelf: new LeaseShelf(folder, silentLogger),
       room,
       seller: { node: identity.id, prices: readPrices(SHEET), noticeS: 3600 },
       restores,
+      leaving,
       now: () => clock.now,
       logger: silentLogger,
       stopAgainMs: 1,
@@ -55,13 +59,16 @@ export async function setupHost(t: TestContext, room: HostRoom = HOST) {
   }
   const askFor = (wish: Wish = {}, more: { id?: string; epoch?: number } = {}) =>
     askOf(wish, { node: identity.id, ...more })
-  return { host, runtime, gateway, folder, restores, identity, clock, open, askFor, lease }
+  return { host, runtime, gateway, folder, restores, identity, sealing, clock, open, askFor, lease }
 }
+
+type Run = Extract<LeaseCommand, { kind: 'run' }>
 
 export const runOf = (
   { lease, epoch, group }: ReturnType<typeof askOf>,
   manifest = manifestOf(),
-): LeaseCommand => ({ kind: 'run', lease, epoch, group, manifest })
+  secrets: Run['secrets'] = null,
+): Run => ({ kind: 'run', lease, epoch, group, manifest, secrets })
 
 export const stopOf = (epoch = 1, keepVolumes = false): LeaseCommand => ({
   kind: 'stop',

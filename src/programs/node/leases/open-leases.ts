@@ -6,6 +6,8 @@ import type { Millis } from '../../../core/base/time.ts'
 import type { Offer } from '../../../core/protocol/offer.ts'
 import { readPrices } from '../../../core/protocol/price-sheet.ts'
 import type { Identity } from '../../../io/keys/identity.ts'
+import { loadSealingKey } from '../../../io/keys/sealed-box.ts'
+import { signSealingKey } from '../../../io/keys/secret-envelope.ts'
 import type { Runtime, RuntimeEvent } from '../../../io/runtime/runtime.ts'
 import type { Logger } from '../../../io/telemetry/logger.ts'
 import type { FoundRuntime } from './find-runtime.ts'
@@ -74,14 +76,17 @@ async function openOn(
   const runtime: Runtime =
     settings.leaseOnExit === 'keep' ? engine : { ...engine, close: () => stopAll(engine, shelf) }
   const restores = new RestoreSpool(join(home, 'restores'))
+  const sealing = loadSealingKey(join(home, 'sealing.key'))
   try {
     host = await openLeaseHost({
       identity,
+      opener: { node: identity.id, key: sealing },
       runtime,
       shelf,
       room,
       seller: { node: identity.id, prices: readPrices(leasePrices), noticeS: capacity.noticeS },
       restores,
+      leaving: settings.leaseLeaving,
       now,
       logger,
     })
@@ -99,7 +104,7 @@ async function openOn(
   return {
     host: opened,
     tunnels: { host: opened, runtime, restores, now, logger },
-    offer: { capacity, prices: leasePrices },
+    offer: { capacity, prices: leasePrices, sealing: signSealingKey(identity, sealing) },
     close: async () => {
       clearInterval(ticker)
       await opened.close()
