@@ -15,6 +15,8 @@ export type IdPrefix =
   | 'tun'
   | 'dep'
   | 'lease'
+  | 'order'
+  | 'bid'
 
 const ALPHABET = '0123456789abcdefghjkmnpqrstvwxyz'
 const ID_BYTES = 15

@@ -3,13 +3,15 @@ import { describe, it } from 'node:test'
 import fc from 'fast-check'
 import { seededRandom } from '../base/random.ts'
 import { priceGroup, readPrices } from '../protocol/price-sheet.ts'
-import { MAX_BIDS_PER_ORDER } from './auction.ts'
-import { Market, type NodeFacts } from './market.ts'
+import { MAX_BIDS_PER_ORDER, type AuctionRule } from './auction.ts'
+import { weigh } from './bids.ts'
+import { Market, MAX_ASKED_PER_ORDER, type NodeFacts } from './market.ts'
 import { survival } from './survival.ts'
 import { aGroup, anAsk, anyGpu, aSheet, GIB, someFacts, someGpus } from './test-market.ts'
 
 const HOUR = 3_600_000
 const priced = (usd: string) => ({ sheet: aSheet({ cpuThread: usd }) })
+const asks = (rate: bigint) => [{ unit: 1, gpu: null, rate: String(rate) }]
 const nodesOf = (market: Market, ...ask: Parameters<typeof anAsk>) =>
   market.bids(anAsk(...ask)).map(({ node }) => node)
 
@@ -174,6 +176,43 @@ describe('a market', () => {
     const ask = anAsk(aGroup({ attributes: { region: 'eu-*' } }))
     assert.deepEqual(market.toAsk(ask), ['a'])
     assert.deepEqual(nodesOf(market, aGroup()), ['d'])
+  })
+
+  it('asks each of many pricing programs in its turn', () => {
+    const nodes = Array.from({ length: MAX_ASKED_PER_ORDER + 5 }, (_, i) => `n${i}`)
+    const market = aMarket(...nodes.map((node) => someFacts(node, { sheet: null })))
+    const ask = anAsk(aGroup())
+    const first = market.toAsk(ask)
+    assert.equal(first.length, MAX_ASKED_PER_ORDER)
+    assert.deepEqual(new Set([...first, ...market.toAsk(ask)]), new Set(nodes))
+  })
+
+  it('weighs what programs said beside standing prices, and places it where it was said', () => {
+    const alike = { provider: 'p', sheet: null }
+    const market = aMarket(
+      someFacts('a', { ...alike, survival: 0.5 }),
+      someFacts('b', { ...alike, capacity: { cachedImages: ['app'] } }),
+      someFacts('c'),
+    )
+    const group = aGroup()
+    const ordered = (rule: AuctionRule): string[] => {
+      const ask = anAsk(group, { rule, images: ['app'] })
+      const standing = market.bids(ask)
+      const [sheet] = standing
+      assert.ok(sheet)
+      const said = [
+        market.answered(ask, 'a', asks((sheet.total * 8n) / 10n)),
+        market.answered(ask, 'b', asks(sheet.total * 2n)),
+      ].flatMap((one) => one ?? [])
+      for (const bid of said) assert.equal(market.place(ask, bid)?.node, bid.node)
+      return weigh(rule, standing, said).map(({ node }) => node)
+    }
+    assert.deepEqual(ordered('cheapest'), ['a', 'c', 'b'])
+    assert.deepEqual(ordered('reliable'), ['c', 'a', 'b'])
+    assert.deepEqual(ordered('fastest'), ['b', 'a', 'c'])
+    const shunning = anAsk(group, { exclude: new Set(['a']) })
+    assert.equal(market.answered(shunning, 'a', asks(1n)), null)
+    assert.equal(market.answered(anAsk(aGroup({ cpuMilli: 33_000 })), 'a', asks(1n)), null)
   })
 })
 

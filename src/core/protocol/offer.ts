@@ -76,7 +76,11 @@ export const offerSchema = z.strictObject({
   models: z.array(offeredModel).max(MAX_MODELS_PER_OFFER),
   /** What can be leased here, and for how much; left out by a node that runs no containers. */
   leases: z
-    .strictObject({ capacity: capacitySchema, prices: priceSheetSchema })
+    .strictObject({
+      capacity: capacitySchema,
+      /** Null: it asks a program of its provider's about each order. */
+      prices: priceSheetSchema.nullable(),
+    })
     .nullable()
     .default(null),
 })

@@ -64,7 +64,12 @@ export function createCore(
       report: (link, report) => book.report(link, report),
     },
   })
-  const market = new LeaseMarket({ tierOf: network.tierOf, now })
+  const market = new LeaseMarket({
+    gateway: identity.id,
+    tierOf: network.tierOf,
+    now,
+    bidWindowMs: config.bidWindowMs,
+  })
   const own = config.publicUrl === null ? [] : [new URL(config.publicUrl).hostname]
   const hosts = new IngressTable({ domain: config.leaseDomain, own })
   const objects = new FolderStore(join(config.home, 'snapshots'))

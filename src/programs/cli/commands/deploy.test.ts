@@ -107,7 +107,7 @@ describe('baseload screen and bids', TIMEOUT, () => {
     const { code, out } = await run('screen', file)
     assert.equal(code, EXIT.ok)
     assert.match(out, /^! app\.yaml:3:1: depends_on/)
-    assert.match(out, /node_a{24} +Ada +community +eu-de +– +cached +\$0\.04\/h +\$29\.22/)
+    assert.match(out, /node_a{24} +Ada +community +eu-de +– +cached +sheet +\$0\.04\/h +\$29\.22/)
     assert.match(out, /Others cannot:\n {2}4 of 9 nodes: GPU memory 24 GiB < 80 GiB\n/)
     assert.match(out, /What would help:\n {2}drop region: 7 bids/)
     assert.equal(JSON.parse((await run('screen', file, '--json')).out).object, 'screening')

@@ -201,6 +201,7 @@ const bidOf = (node: string, cents: bigint): BidView => ({
   rate: rateOf(cents * 10_000_000n, 'hour'),
   gpu: null,
   cached: true,
+  by: 'sheet',
   noticeS: 3600,
 })
 

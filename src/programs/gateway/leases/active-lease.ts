@@ -12,19 +12,20 @@ import { refuse, type Refusal } from '../../../core/base/refusal.ts'
 import type { Millis } from '../../../core/base/time.ts'
 import type { Purse } from '../../../core/market/deployment-life.ts'
 import { groupText, type AcceptedLease } from '../../../core/protocol/lease.ts'
-import type { LeaseReport, LeaseState } from '../../../core/protocol/lease-control.ts'
+import type { LeaseState, LeaseWord } from '../../../core/protocol/lease-control.ts'
 import type { NodeLink } from '../../../io/link/node-link.ts'
 import type {
   DeploymentRecord,
-  LeaseDoc,
   LeaseRecord,
   NewDeploymentEvent,
 } from '../../../io/store/deployment-records.ts'
 import { Asking } from './asking.ts'
 import { LeaseFile } from './lease-file.ts'
-import type { Candidate, Wish } from './lease-market.ts'
+import { LeaseAuction, NOBODY, type Plan } from './lease-auction.ts'
+import type { Candidate } from './lease-market.ts'
 import type { LeaseParts } from './lease-parts.ts'
-import { avoidedNow, stateOf } from './lease-state.ts'
+import { Doorbell } from './doorbell.ts'
+import { avoidedNow, gpusOf, stateOf } from './lease-state.ts'
 import { Turns } from './turns.ts'
 
 /** A group that no node takes just now is tried again when the network changes, and at least so often. */
@@ -38,16 +39,13 @@ const MAX_FAILED_STARTS = 3
 /** How long a node may take to say that it has stopped a lease. */
 const STOPPED_MS = 30_000
 
-/** What is to run. */
-export type Plan = Pick<LeaseDoc, 'group' | 'manifest'>
-type Report<K extends LeaseReport['kind']> = Extract<LeaseReport, { kind: K }>
-
-const NOBODY: ReadonlySet<string> = new Set()
+type Report<K extends LeaseWord['kind']> = Extract<LeaseWord, { kind: K }>
 
 export class ActiveLease extends LeaseFile {
   readonly #turns: Turns
+  readonly #auction: LeaseAuction
   readonly #asking = new Asking()
-  #wake: (() => void) | null = null
+  readonly #bell = new Doorbell()
   /** The bid that the tenant takes. */
   #choice: { readonly node: string; resolve(refusal: Refusal | null): void } | null = null
   #whenStopped: (() => void) | null = null
@@ -57,6 +55,7 @@ export class ActiveLease extends LeaseFile {
   constructor(parts: LeaseParts, deployment: DeploymentRecord, record: LeaseRecord) {
     super(parts, deployment, record)
     this.#turns = new Turns(parts, record.id)
+    this.#auction = new LeaseAuction(parts.market, record.account, deployment.rule)
   }
 
   get state(): LeaseState {
@@ -69,7 +68,7 @@ export class ActiveLease extends LeaseFile {
   }
 
   /** Something about the network changed: a lease that waits looks again. */
-  readonly look = (): void => this.#wake?.()
+  readonly look = (): void => this.#bell.ring()
 
   /** After a start of this gateway: what was under way is taken up where it stood. */
   resume(): void {
@@ -81,13 +80,12 @@ export class ActiveLease extends LeaseFile {
   linked(link: NodeLink): void {
     const { node, doc } = this.record
     if (node !== link.node || !this.open || this.#closing) return
-    const here = this.parts.market.at(node, this.#wish(doc, NOBODY))
-    if (here) this.parts.market.reserve(this.id, here.placing)
+    this.parts.market.occupy(this.id, doc.group, node, gpusOf(doc))
     this.sendRun(link)
   }
 
   /** What a node says of it. Whoever speaks under another epoch has lost it, and is told so. */
-  report(link: NodeLink, report: LeaseReport): void {
+  report(link: NodeLink, report: LeaseWord): void {
     const owns = this.isOwner(link, report.epoch)
     switch (report.kind) {
       case 'accepted':
@@ -134,7 +132,7 @@ export class ActiveLease extends LeaseFile {
 
   close(reason: string, keepVolumes = false): Promise<void> {
     this.#closing = true
-    this.#wake?.()
+    this.look()
     this.#asking.drop()
     return this.#turns.take(() => this.#close(reason, keepVolumes))
   }
@@ -147,7 +145,7 @@ export class ActiveLease extends LeaseFile {
       )
     return new Promise((resolve) => {
       this.#choice = { node, resolve }
-      this.#wake?.()
+      this.look()
     })
   }
 
@@ -180,24 +178,20 @@ export class ActiveLease extends LeaseFile {
     if (!choice) return false
     this.#choice = null
     const { doc } = this.record
-    const candidate = this.parts.market.at(choice.node, this.#wish(doc, NOBODY))
+    const candidate = await this.#auction.at(choice.node, doc, { seen: true })
     const taken = candidate !== null && (await this.#offer(candidate, doc))
     const why = `${choice.node} does not take it just now. 'baseload bids' lists who may.`
     choice.resolve(taken ? null : refuse('no_matching_node', why))
     return taken
   }
 
-  #wish({ group, manifest }: Plan, avoid: ReadonlySet<string>): Wish {
-    const images = manifest.services.map(({ image }) => image)
-    return { group, images, rule: this.deployment.rule, avoid }
-  }
-
   /** Asks one node after the other, best first; better one that failed before than none. True when one has taken it. */
   async #offerAround(plan: Plan, avoid: ReadonlySet<string>): Promise<boolean> {
+    const answers = await this.#auction.programs(plan)
     for (const shunned of avoid.size > 0 ? [avoid, NOBODY] : [NOBODY]) {
       const asked = new Set(shunned)
       for (let round = 0; round < MAX_ASKED && !this.#over; round++) {
-        const candidate = this.parts.market.best(this.#wish(plan, asked))
+        const candidate = this.#auction.best(plan, asked, answers)
         if (!candidate) break
         if (await this.#offer(candidate, plan)) return true
         asked.add(candidate.placing.node)
@@ -209,18 +203,10 @@ export class ActiveLease extends LeaseFile {
   async #waitForMore(): Promise<void> {
     if (!this.#saidWaiting) {
       this.#saidWaiting = true
-      const { reasons } = this.parts.market.screen(this.#wish(this.record.doc, NOBODY))
-      const why = reasons.join('; ') || 'each that could has refused'
+      const why = this.#auction.whyNobody(this.record.doc)
       await this.tell('lease.waiting', `no node takes it now, and the order stands: ${why}`)
     }
-    await new Promise<void>((resolve) => {
-      const timer = setTimeout(resolve, RETRY_MS)
-      this.#wake = () => {
-        clearTimeout(timer)
-        resolve()
-      }
-    })
-    this.#wake = null
+    await this.#bell.wait(RETRY_MS)
   }
 
   /** Asks one node under an epoch of its own. True when it has the lease now. */
@@ -295,7 +281,7 @@ export class ActiveLease extends LeaseFile {
     const { ownerEpoch } = this.record.doc
     const { market } = this.parts
     market.release(this.id)
-    const here = market.at(node, this.#wish(plan, NOBODY))
+    const here = await this.#auction.at(node, plan, { seen: false })
     if (here && (await this.#offer(here, plan))) return true
     const old = this.parts.linkOf(node)
     if (old) await this.parts.volumes.take(old, this.record, this.parts.now())
@@ -358,6 +344,7 @@ export class ActiveLease extends LeaseFile {
   async #lose(at: Millis, why: string): Promise<void> {
     await this.settle(at)
     this.parts.market.release(this.id)
+    this.#auction.again()
     const { node, doc } = this.record
     const now = this.parts.now()
     const avoid = doc.avoid.filter(({ until }) => until > now)

@@ -9,7 +9,8 @@ import type { Manifest } from '../../../core/protocol/manifest.ts'
 import type { Remark } from '../../../core/sdl/report.ts'
 import { readSdl } from '../../../core/sdl/sdl.ts'
 import type { StoredDeployment } from '../../../io/store/deployment-records.ts'
-import type { Plan } from './active-lease.ts'
+import type { Plan } from './lease-auction.ts'
+import { SCREENED_BID_MS } from './bid-desk.ts'
 import type { LeaseMarket } from './lease-market.ts'
 import type { Screening } from './lease-service.ts'
 
@@ -46,17 +47,19 @@ function remarkText({ line, column, path, message, found, allowed }: Remark): st
   return `${at}: ${message}${was}${allowed === null ? '' : `; allowed: ${allowed}`}`
 }
 
-export const imagesOf = ({ services }: Manifest): string[] => services.map(({ image }) => image)
+const imagesOf = ({ services }: Manifest): string[] => services.map(({ image }) => image)
 
-export function screenPlan(
+/** Asks pricing programs, too: all groups at once. */
+export async function screenPlan(
   market: LeaseMarket,
   { orders, warnings }: Planned,
-  rule: AuctionRule,
-): Screening {
-  const groups = orders.map(({ group, manifest }) =>
-    market.screen({ group, images: imagesOf(manifest), rule, avoid: NOBODY }),
-  )
-  return { groups, warnings }
+  { rule, tenant }: { readonly rule: AuctionRule; readonly tenant: string },
+): Promise<Screening> {
+  const screened = orders.map(async ({ group, manifest }) => {
+    const wish = { group, images: imagesOf(manifest), rule, avoid: NOBODY }
+    return market.screen(wish, await market.gather(wish, { tenant, maxAgeMs: SCREENED_BID_MS }))
+  })
+  return { groups: await Promise.all(screened), warnings }
 }
 
 /** The deployment as it is written down: an order for each group, at the best bid's price until a node accepts. */

@@ -3,14 +3,13 @@ import { randomBytes } from 'node:crypto'
 import type { Duplex } from 'node:stream'
 import { Fault, isRefusal, refuse, type Refusal } from '../../../core/base/refusal.ts'
 import type { LeaseRecord, StoredDeployment } from '../../../io/store/deployment-records.ts'
-import { imagesOf, matchGroups, newDeployment, planOf, screenPlan } from './deploying.ts'
+import { matchGroups, newDeployment, planOf, screenPlan } from './deploying.ts'
 import { CLAIM_MS, HOLD_MS, type BookParts, type LeaseBook } from './lease-book.ts'
 import { holdTargetOf } from './lease-dues.ts'
 import type { DeploymentView, LeaseService, TunnelWish } from './lease-service.ts'
 import { deploymentView, type PublicPlace } from './lease-views.ts'
 
 const MAX_EVENTS = 1000
-const NOBODY: ReadonlySet<string> = new Set()
 
 type ServiceParts = Pick<BookParts, 'store' | 'market' | 'gateway' | 'now' | 'linkOf'> & {
   readonly book: LeaseBook
@@ -61,15 +60,15 @@ export function serveDeployments(parts: ServiceParts): LeaseService {
   }
 
   return {
-    async screen(_account, sdl) {
+    async screen(tenant, sdl) {
       const plan = planOf(sdl)
-      return isRefusal(plan) ? plan : screenPlan(market, plan, 'cheapest')
+      return isRefusal(plan) ? plan : await screenPlan(market, plan, { rule: 'cheapest', tenant })
     },
 
     async deploy(account, apiKey, { sdl, name, rule }) {
       const plan = planOf(sdl)
       if (isRefusal(plan)) return plan
-      const screening = screenPlan(market, plan, rule)
+      const screening = await screenPlan(market, plan, { rule, tenant: account })
       const wish = { account, apiKey, sdl, name, rule, plan, screening }
       const stored = newDeployment({ ...wish, now: now(), random: randomBytes })
       if (isRefusal(stored)) return stored
@@ -100,10 +99,8 @@ export function serveDeployments(parts: ServiceParts): LeaseService {
       const stored = await find(account, id)
       if (isRefusal(stored)) return stored
       const { rule } = stored.deployment
-      const groups = stored.leases.map(({ doc: { group, manifest } }) =>
-        market.screen({ group, images: imagesOf(manifest), rule, avoid: NOBODY }),
-      )
-      return { groups, warnings: [] }
+      const orders = stored.leases.map(({ doc: { group, manifest } }) => ({ group, manifest }))
+      return await screenPlan(market, { orders, warnings: [] }, { rule, tenant: account })
     },
 
     async accept(account, id, lease, node) {

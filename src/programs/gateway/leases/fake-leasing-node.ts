@@ -1,15 +1,18 @@
 /** For tests: a node that takes leases and says that they run, without running anything. */
 import { Duplex } from 'node:stream'
 import type { Capacity } from '../../../core/protocol/capacity.ts'
+import { BID_DOMAIN, type Bid } from '../../../core/protocol/bid.ts'
+import { groupText } from '../../../core/protocol/lease.ts'
 import {
   LEASE_DOMAIN,
+  type BidRequest,
   type LeaseCommand,
   type LeaseReport,
 } from '../../../core/protocol/lease-control.ts'
 import type { Offer } from '../../../core/protocol/offer.ts'
 import type { PriceSheet } from '../../../core/protocol/price-sheet.ts'
 import type { TunnelPurpose } from '../../../core/protocol/tunnel.ts'
-import { ephemeralIdentity, type Identity } from '../../../io/keys/identity.ts'
+import { ephemeralIdentity, sha256Hex, type Identity } from '../../../io/keys/identity.ts'
 import { FakeLink } from '../test-kit.ts'
 import type { LeaseBook } from './lease-book.ts'
 
@@ -42,6 +45,12 @@ const CAPACITY: Capacity = {
   noticeS: 0,
 }
 
+/** A bid, at atto-dollars a second for each unit, or why there is none. */
+export type ProgramSays =
+  | 'late'
+  | { readonly code: string; readonly message: string }
+  | { readonly rate: string; readonly change?: Partial<Bid>; readonly signer?: Identity }
+
 export class FakeLeasingNode extends FakeLink {
   readonly identity: Identity
 
@@ -54,17 +63,24 @@ export class FakeLeasingNode extends FakeLink {
   /** What its only volume holds, and the tunnels that it was asked for. */
   volume = ''
   readonly tunnels: string[] = []
+  /** What its pricing program does; null: it has a price sheet. `late`: it says nothing in time. */
+  program: ProgramSays | null = null
   /** Whether images can be pulled. */
   starts = true
   book: LeaseBook | null = null
   readonly #now: () => number
 
-  constructor(now: () => number, more: { cpuPrice?: string; capacity?: Partial<Capacity> } = {}) {
+  constructor(
+    now: () => number,
+    more: { cpuPrice?: string; capacity?: Partial<Capacity>; program?: ProgramSays } = {},
+  ) {
     const identity = ephemeralIdentity('node')
     super({ node: identity.id, nodeKey: identity.publicKey })
     this.identity = identity
     this.#now = now
-    const prices = { ...SHEET, cpuThread: more.cpuPrice ?? SHEET.cpuThread }
+    this.program = more.program ?? null
+    const sheet = { ...SHEET, cpuThread: more.cpuPrice ?? SHEET.cpuThread }
+    const prices = this.program === null ? sheet : null
     const leases: Offer['leases'] = { capacity: { ...CAPACITY, ...more.capacity }, prices }
     Object.assign(this.offer, { leases })
   }
@@ -106,6 +122,30 @@ export class FakeLeasingNode extends FakeLink {
     queueMicrotask(() => this.#obey(command))
   }
 
+  #bid({ order, group, tenant }: BidRequest): void {
+    const says = this.program
+    if (says === null || says === 'late') return
+    if ('code' in says) return this.say({ kind: 'no_bid', order, ...says })
+    const now = this.#now()
+    const bid: Bid = {
+      v: 1,
+      id: 'bid_1',
+      order,
+      node: this.node,
+      tenant,
+      gateway: 'gw_test',
+      groupHash: sha256Hex(groupText(group)),
+      units: group.units.map(({ id: unit }) => ({ unit, gpu: null, rate: says.rate })),
+      noticeS: 0,
+      issuedAtMs: now,
+      expiresAtMs: now + 60_000,
+      ...says.change,
+    }
+    const text = JSON.stringify(bid)
+    const signer = says.signer ?? this.identity
+    this.say({ kind: 'bid', order, bid: text, signature: signer.sign(BID_DOMAIN, text) })
+  }
+
   #obey(command: LeaseCommand): void {
     if (command.kind === 'keep') {
       for (const [lease, epoch] of this.running)
@@ -113,6 +153,7 @@ export class FakeLeasingNode extends FakeLink {
           this.running.delete(lease)
       return
     }
+    if (command.kind === 'bid') return this.#bid(command)
     const { lease, epoch } = command
     switch (command.kind) {
       case 'ask': {

@@ -60,7 +60,12 @@ export async function setupBook(t: TestContext, credit = 1_000_000_000n) {
   const clock = { ms: 1_800_000_000_000 }
   const now = () => clock.ms
   const links = new Map<string, FakeLeasingNode>()
-  const market = new LeaseMarket({ tierOf: () => 'community', now })
+  const market = new LeaseMarket({
+    gateway: 'gw_test',
+    tierOf: () => 'community',
+    now,
+    bidWindowMs: 500,
+  })
   const hosts = new IngressTable()
   const away = { is: false }
   const folder = mkdtempSync(join(tmpdir(), 'baseload-snapshots-'))

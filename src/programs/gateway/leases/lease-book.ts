@@ -131,7 +131,8 @@ export class LeaseBook {
   }
 
   report(link: NodeLink, report: LeaseReport): void {
-    this.active.get(report.lease)?.report(link, report)
+    if (report.kind === 'bid' || report.kind === 'no_bid') this.#parts.market.heard(link, report)
+    else this.active.get(report.lease)?.report(link, report)
   }
 
   /** Of those whose time has come, one after the other: each is as large as its volume. */

@@ -25,6 +25,8 @@ export type BidView = {
   readonly gpu: string | null
   /** The images are there already. */
   readonly cached: boolean
+  /** What made the price: the provider's standing sheet, or its program for this order. */
+  readonly by: 'sheet' | 'program'
   readonly noticeS: number
 }
 

@@ -4,7 +4,7 @@ import { readPrices } from '../../../core/protocol/price-sheet.ts'
 import { checkAsk, type Seller } from './ask-check.ts'
 import { askOf, GATEWAY, groupOf, H100, NOW, SHEET } from './test-kit.ts'
 
-const SELLER: Seller = { node: 'node_test', prices: readPrices(SHEET), noticeS: 60 }
+const SELLER: Seller = { node: 'node_test', nodeKey: '', prices: readPrices(SHEET), noticeS: 60 }
 const check = (ask: ReturnType<typeof askOf>, seller = SELLER, now = NOW) =>
   checkAsk({ ask, gateway: GATEWAY, seller, now })
 

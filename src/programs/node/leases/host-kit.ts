@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
-import type { LeaseCommand, LeaseReport } from '../../../core/protocol/lease-control.ts'
+import type { LeaseOrder, LeaseReport } from '../../../core/protocol/lease-control.ts'
 import { readPrices } from '../../../core/protocol/price-sheet.ts'
 import { ephemeralIdentity } from '../../../io/keys/identity.ts'
 import { Journal } from '../../../io/link/test-kit.ts'
@@ -30,7 +30,12 @@ export async function setupHost(t: TestContext, room: HostRoom = HOST) {
       runtime,
       shelf: new LeaseShelf(folder, silentLogger),
       room,
-      seller: { node: identity.id, prices: readPrices(SHEET), noticeS: 3600 },
+      seller: {
+        node: identity.id,
+        nodeKey: identity.publicKey,
+        prices: readPrices(SHEET),
+        noticeS: 3600,
+      },
       restores,
       now: () => clock.now,
       logger: silentLogger,
@@ -61,9 +66,9 @@ export async function setupHost(t: TestContext, room: HostRoom = HOST) {
 export const runOf = (
   { lease, epoch, group }: ReturnType<typeof askOf>,
   manifest = manifestOf(),
-): LeaseCommand => ({ kind: 'run', lease, epoch, group, manifest })
+): LeaseOrder => ({ kind: 'run', lease, epoch, group, manifest })
 
-export const stopOf = (epoch = 1, keepVolumes = false): LeaseCommand => ({
+export const stopOf = (epoch = 1, keepVolumes = false): LeaseOrder => ({
   kind: 'stop',
   lease: LEASE,
   epoch,
@@ -103,4 +108,4 @@ export function gatewayOf(host: LeaseHost, id = GATEWAY) {
 }
 
 const fits = (report: LeaseReport, at: { lease: string; epoch: number }): boolean =>
-  report.lease === at.lease && report.epoch === at.epoch
+  'lease' in report && report.lease === at.lease && report.epoch === at.epoch

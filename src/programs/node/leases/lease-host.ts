@@ -8,6 +8,7 @@ import {
   MAX_ASK_MS,
   MAX_LEASES_PER_NODE,
   type LeaseCommand,
+  type LeaseOrder,
 } from '../../../core/protocol/lease-control.ts'
 import { groupText } from '../../../core/protocol/lease.ts'
 import type { Identity } from '../../../io/keys/identity.ts'
@@ -20,7 +21,7 @@ import { clip, LeaseNews, type SendReport } from './lease-news.ts'
 import type { LeaseRecord, LeaseShelf } from './lease-shelf.ts'
 import type { RestoreSpool } from './restore-spool.ts'
 import { keptNeedOf, RoomBook, type HostRoom } from './room.ts'
-import { Tenancy, type Ending, type TenancyParts } from './tenancy.ts'
+import { Tenancy, unwanted, type Ending, type TenancyParts } from './tenancy.ts'
 
 export type HostParts = {
   readonly identity: Identity
@@ -44,8 +45,6 @@ export const KEEP_VOLUMES_MS = DAY
 /** A gateway that is away for so long has given the lease to another node. */
 export const ORPHAN_MS = 30 * MINUTE
 const SAY_AGAIN_MS = MINUTE
-/** What nobody is known to want any more may still write down what it has. */
-const UNWANTED_GRACE_S = 10
 
 /** Reads what an earlier run left, and goes on with it. Throws when the runtime does not answer. */
 export async function openLeaseHost(parts: HostParts): Promise<LeaseHost> {
@@ -110,7 +109,7 @@ export class LeaseHost {
     this.#newsOf(gateway).unlinked()
   }
 
-  command(gateway: string, command: LeaseCommand): void {
+  command(gateway: string, command: LeaseOrder): void {
     switch (command.kind) {
       case 'ask':
         return this.#ask(gateway, command)
@@ -388,12 +387,5 @@ export class LeaseHost {
     if (entry.isEmpty && this.#entries.get(entry.lease) === entry) this.#entries.delete(entry.lease)
   }
 }
-
-const unwanted = (reason: string): Ending => ({
-  graceS: UNWANTED_GRACE_S,
-  keepVolumes: true,
-  stale: true,
-  reason,
-})
 
 const isPersistent = ({ persistent }: { persistent: boolean }): boolean => persistent

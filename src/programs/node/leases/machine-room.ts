@@ -84,7 +84,10 @@ export function capacityOf(
 }
 
 /** One line for the provider. */
-export function roomWords(capacity: Capacity, prices: LeaseSettings['leasePrices']): string {
+export function roomWords(
+  capacity: Capacity,
+  { leasePrices: prices, pricingProgram }: Pick<LeaseSettings, 'leasePrices' | 'pricingProgram'>,
+): string {
   const { cpuMilli, memoryBytes, ephemeralBytes, gpus, runtime } = capacity
   const count = gpus.reduce((sum, one) => sum + one.count, 0)
   const parts = [
@@ -93,7 +96,9 @@ export function roomWords(capacity: Capacity, prices: LeaseSettings['leasePrices
     `${gib(ephemeralBytes)} disk`,
     ...(count > 0 ? [`${count} GPU`] : []),
     runtime.replace('/', ' '),
-    `$${formatUsd(parseUsd(prices.cpuThread) ?? 0n)} per CPU a ${prices.per}`,
+    pricingProgram === null
+      ? `$${formatUsd(parseUsd(prices.cpuThread) ?? 0n)} per CPU a ${prices.per}`
+      : `priced by ${pricingProgram}`,
   ]
   return `offering leases: ${parts.join(', ')}`
 }

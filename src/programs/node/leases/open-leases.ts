@@ -1,13 +1,15 @@
 /** Opens the node's leases on the container engine that was found, or says in one line why there are none. */
+import { randomBytes } from 'node:crypto'
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import { reasonOf } from '../../../core/base/refusal.ts'
+import { Fault, reasonOf } from '../../../core/base/refusal.ts'
 import type { Millis } from '../../../core/base/time.ts'
 import type { Offer } from '../../../core/protocol/offer.ts'
 import { readPrices } from '../../../core/protocol/price-sheet.ts'
 import type { Identity } from '../../../io/keys/identity.ts'
 import type { Runtime, RuntimeEvent } from '../../../io/runtime/runtime.ts'
 import type { Logger } from '../../../io/telemetry/logger.ts'
+import { Bidder } from './bidder.ts'
 import type { FoundRuntime } from './find-runtime.ts'
 import { findHostGpus, unpricedWords, withheldWords } from './host-gpus.ts'
 import { openLeaseHost, type LeaseHost } from './lease-host.ts'
@@ -15,11 +17,14 @@ import type { LeaseSettings } from './lease-settings.ts'
 import { LeaseShelf } from './lease-shelf.ts'
 import type { TunnelParts } from './lease-tunnels.ts'
 import { capacityOf, measureMachine, roomOf, roomWords } from './machine-room.ts'
+import { PricingProgram } from './pricing-program.ts'
 import { RestoreSpool } from './restore-spool.ts'
 
 export type OpenLeases = {
   readonly host: LeaseHost
   readonly tunnels: TunnelParts
+  /** Where a program prices. */
+  readonly bidder: Bidder | null
   readonly offer: NonNullable<Offer['leases']>
   close(): Promise<void>
 }
@@ -55,6 +60,7 @@ async function openOn(
   { settings, identity, now, logger, say }: OpenInput,
 ): Promise<OpenLeases> {
   const { home, leasePrices } = settings
+  const program = await openProgram(settings, { logger, say })
   const share = settings.leaseShare
   const offered = await findHostGpus({ cdiFolders: found.cdiFolders, share })
   const machine = await measureMachine(found.dataFolder, offered.gpus)
@@ -80,7 +86,12 @@ async function openOn(
       runtime,
       shelf,
       room,
-      seller: { node: identity.id, prices: readPrices(leasePrices), noticeS: capacity.noticeS },
+      seller: {
+        node: identity.id,
+        nodeKey: identity.publicKey,
+        prices: program === null ? readPrices(leasePrices) : null,
+        noticeS: capacity.noticeS,
+      },
       restores,
       now,
       logger,
@@ -91,20 +102,47 @@ async function openOn(
   }
   const opened = host
   for (const event of early) opened.hear(event)
-  say(roomWords(capacity, leasePrices))
-  const unpriced = unpricedWords(capacity.gpus, readPrices(leasePrices))
+  say(roomWords(capacity, settings))
+  const unpriced = program === null ? unpricedWords(capacity.gpus, readPrices(leasePrices)) : []
   for (const line of [...withheldWords(offered), ...unpriced]) say(line)
   if (opened.running > 0) say(`leases that run on: ${opened.running}`)
+  const bidder =
+    program &&
+    new Bidder({
+      identity,
+      program,
+      room,
+      free: () => opened.free,
+      noticeS: capacity.noticeS,
+      now,
+      random: randomBytes,
+    })
   const ticker = setInterval(() => opened.tick(), TICK_MS)
   return {
     host: opened,
     tunnels: { host: opened, runtime, restores, now, logger },
-    offer: { capacity, prices: leasePrices },
+    bidder,
+    offer: { capacity, prices: program === null ? leasePrices : null },
     close: async () => {
       clearInterval(ticker)
+      bidder?.close()
       await opened.close()
     },
   }
+}
+
+/** Null where the price sheet prices. Throws a Fault where the program can never bid. */
+async function openProgram(
+  { pricingProgram }: LeaseSettings,
+  { logger, say }: Pick<OpenInput, 'logger' | 'say'>,
+): Promise<PricingProgram | null> {
+  if (pricingProgram === null) return null
+  const program = new PricingProgram(pricingProgram, process.env, logger)
+  const problem = await program.tryOut()
+  if (problem?.fatal === true)
+    throw new Fault('pricing_program', `${problem.message}; run it by hand, or leave it out`)
+  if (problem !== null) say(`it does not bid on a small sample order: ${problem.message}`)
+  return program
 }
 
 /** What a container may still write down when the whole network is ended by hand. */

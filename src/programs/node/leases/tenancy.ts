@@ -36,6 +36,16 @@ export type Ending = {
   readonly stale: boolean
   readonly reason: string
 }
+/** What nobody is known to want any more may still write down what it has. */
+const UNWANTED_GRACE_S = 10
+
+export const unwanted = (reason: string): Ending => ({
+  graceS: UNWANTED_GRACE_S,
+  keepVolumes: true,
+  stale: true,
+  reason,
+})
+
 type Status = Extract<LeaseReport, { kind: 'status' }>
 
 /** Pulling says a lot; a tenant reads no faster. */
