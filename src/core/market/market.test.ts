@@ -166,6 +166,78 @@ describe('a market', () => {
       assert.deepEqual(market.roomOf(node), all.roomOf(node), 'all is free again')
   })
 
+  it('knows by the node’s word what others hold there, beside what it reserved itself', () => {
+    const gpus = [someGpus('h100', 80, 4)]
+    const market = aMarket(
+      someFacts('a', { capacity: { gpus, persistent: [{ class: 'beta3', bytes: 20 * GIB }] } }),
+    )
+    const whole = {
+      cpuMilli: 32_000,
+      memoryBytes: 128 * GIB,
+      ephemeralBytes: 500 * GIB,
+      persistentBytes: [20 * GIB],
+      gpus: [4],
+    }
+    const gpusFree = () =>
+      market.roomOf('a')?.gpus[0]?.freeMilli.filter((milli) => milli === 1000).length
+    const group = aGroup({ gpu: { units: 1, anyOf: [anyGpu()] }, cpuMilli: 4000 })
+    const bid = market.bids(anAsk(group))[0]
+    const placing = bid && market.place(anAsk(group), bid)
+    assert.ok(placing && market.reserve('ours', placing))
+    const before = market.roomOf('a')
+    // The node may not have heard of it yet.
+    market.setFree('a', whole)
+    assert.deepEqual(market.roomOf('a'), before)
+    // It has, and others hold 8 CPU and two GPUs.
+    market.setFree('a', { ...whole, cpuMilli: 20_000, gpus: [1], persistentBytes: [GIB] })
+    assert.deepEqual([market.roomOf('a')?.cpuMilli, gpusFree()], [20_000, 1])
+    assert.equal(nodesOf(market, aGroup({ volumes: [DATA] })).length, 0)
+    assert.match(market.screen(aGroup({ cpuMilli: 24_000 })).reasons[0]?.text ?? '', /free CPU/)
+    market.release('ours')
+    assert.deepEqual([market.roomOf('a')?.cpuMilli, gpusFree()], [24_000, 2])
+    // They are gone.
+    market.setFree('a', whole)
+    assert.deepEqual([market.roomOf('a')?.cpuMilli, gpusFree()], [32_000, 4])
+    // What does not fit the offer says nothing.
+    market.setFree('a', { ...whole, cpuMilli: 0, gpus: [4, 4] })
+    market.setFree('nobody', whole)
+    assert.equal(market.roomOf('a')?.cpuMilli, 32_000)
+  })
+
+  it('never has more of a node than it has, whatever is said, reserved and released', () => {
+    const step = fc.oneof(
+      fc.record({ kind: fc.constant('hear' as const), cpu: fc.nat(40_000), gpus: fc.nat(6) }),
+      fc.record({ kind: fc.constant('lease' as const), cpu: fc.integer({ min: 1, max: 9000 }) }),
+      fc.record({ kind: fc.constant('end' as const), at: fc.nat(10) }),
+    )
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 30 }), (steps) => {
+        const market = aMarket(someFacts('a', { capacity: { gpus: [someGpus('l4', 24, 4)] } }))
+        const held: string[] = []
+        const rest = { memoryBytes: 128 * GIB, ephemeralBytes: 500 * GIB, persistentBytes: [] }
+        for (const [i, one] of steps.entries()) {
+          if (one.kind === 'hear')
+            market.setFree('a', { ...rest, cpuMilli: one.cpu, gpus: [one.gpus] })
+          if (one.kind === 'end')
+            market.release(held.splice(one.at % (held.length + 1), 1)[0] ?? '')
+          if (one.kind === 'lease') {
+            const ask = anAsk(aGroup({ cpuMilli: one.cpu, gpu: { units: 1, anyOf: [anyGpu()] } }))
+            const bid = market.bidAt(ask, 'a')
+            const placing = bid && market.place(ask, bid)
+            if (placing && market.reserve(`l${i}`, placing)) held.push(`l${i}`)
+          }
+          const room = market.roomOf('a')
+          assert.ok(room && room.cpuMilli >= 0 && room.cpuMilli <= 32_000)
+          assert.ok(room.gpus[0]?.freeMilli.every((milli) => milli === 0 || milli === 1000))
+        }
+        for (const one of held) market.release(one)
+        market.setFree('a', { ...rest, cpuMilli: 32_000, gpus: [4] })
+        assert.equal(market.roomOf('a')?.cpuMilli, 32_000)
+        assert.deepEqual(market.roomOf('a')?.gpus[0]?.freeMilli, [1000, 1000, 1000, 1000])
+      }),
+    )
+  })
+
   it('asks pricing programs, but only of nodes that could run it', () => {
     const market = aMarket(
       someFacts('a', { sheet: null }),

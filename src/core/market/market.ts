@@ -2,7 +2,7 @@
  * The market of a gateway: all nodes that lease, what each has free and asks, and for each order the auction and the
  * place. It sells optimistically: only the node's signed acceptance makes a lease, so a refusal is passed to the next.
  */
-import { gpuKey, type Capacity, type Gpu } from '../protocol/capacity.ts'
+import { gpuKey, type Capacity, type FreeRoom, type Gpu } from '../protocol/capacity.ts'
 import type { Group } from '../protocol/group.ts'
 import { priceGroup, readPrices, type PriceSheet } from '../protocol/price-sheet.ts'
 import { attributesOf, type Audits } from './attributes.ts'
@@ -117,6 +117,25 @@ export class Market {
     alike?.delete(record)
     if (alike?.size === 0) pools?.delete(record.pool)
     if (pools?.size === 0) this.#providers.delete(record.provider)
+  }
+
+  /** What is free there by the node's own word; nothing when it does not fit the offer. */
+  setFree(node: string, free: FreeRoom): void {
+    const record = this.#records.get(node)
+    if (!record) return
+    const { capacity } = record
+    const { persistent, gpus } = capacity
+    if (persistent.length !== free.persistentBytes.length || gpus.length !== free.gpus.length)
+      return
+    const left = {
+      ...capacity,
+      cpuMilli: free.cpuMilli,
+      memoryBytes: free.memoryBytes,
+      ephemeralBytes: free.ephemeralBytes,
+      persistent: persistent.map((one, i) => ({ ...one, bytes: free.persistentBytes[i] ?? 0 })),
+      gpus: gpus.map((gpu, i) => ({ ...gpu, count: Math.min(gpu.count, free.gpus[i] ?? 0) })),
+    }
+    if (this.#book.hear(node, this.#roomOf(left))) this.#refresh(node)
   }
 
   setSurvival(node: string, survival: number): void {

@@ -60,6 +60,7 @@ export function createCore(
     leases: {
       linked: (link) => book.linked(link),
       offerChanged: (link) => book.offerChanged(link),
+      heartbeat: (link) => book.heartbeat(link),
       unlinked: (link, reason) => book.unlinked(link, reason),
       report: (link, report) => book.report(link, report),
     },

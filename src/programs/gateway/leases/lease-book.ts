@@ -39,6 +39,8 @@ export class LeaseBook {
   readonly #watchers = new Map<string, Set<() => void>>()
   readonly #claims: NodeJS.Timeout
   readonly #snapshots: NodeJS.Timeout
+  /** Links on which our own leases were told. */
+  readonly #kept = new WeakSet<NodeLink>()
   #takingSnapshots = false
 
   constructor(parts: BookParts) {
@@ -123,6 +125,12 @@ export class LeaseBook {
   offerChanged(link: NodeLink): void {
     this.#parts.market.set(link)
     for (const lease of this.active.values()) lease.linked(link)
+    this.heartbeat(link)
+  }
+
+  /** What it says is free counts once our own leases there are known: before, they would count twice. */
+  heartbeat(link: NodeLink): void {
+    if (this.#kept.has(link)) this.#parts.market.heard(link)
   }
 
   unlinked(link: NodeLink, reason: string): void {
@@ -131,7 +139,7 @@ export class LeaseBook {
   }
 
   report(link: NodeLink, report: LeaseReport): void {
-    if (report.kind === 'bid' || report.kind === 'no_bid') this.#parts.market.heard(link, report)
+    if (report.kind === 'bid' || report.kind === 'no_bid') this.#parts.market.answer(link, report)
     else this.active.get(report.lease)?.report(link, report)
   }
 
@@ -173,6 +181,8 @@ export class LeaseBook {
         )
         link.lease({ kind: 'keep', leases })
         for (const lease of this.active.values()) lease.linked(link)
+        this.#kept.add(link)
+        this.heartbeat(link)
         return
       } catch (error) {
         // Better late than wrong: nothing is stopped for a list that could not be read.

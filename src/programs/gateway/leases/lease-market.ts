@@ -88,6 +88,12 @@ export class LeaseMarket {
     })
   }
 
+  /** What its last heartbeat says is free. Old nodes say nothing: then what this gateway leased there is all it knows. */
+  heard(link: NodeLink): void {
+    const room = link.heartbeat?.room
+    if (room && this.#links.get(link.node) === link) this.#market.setFree(link.node, room)
+  }
+
   remove(node: string): void {
     this.#links.delete(node)
     this.#linkedAt.delete(node)
@@ -108,7 +114,7 @@ export class LeaseMarket {
   }
 
   /** A node's answer to `gather`. */
-  heard(link: NodeLink, report: BidReport): void {
+  answer(link: NodeLink, report: BidReport): void {
     this.#desk.answer(link, report)
   }
 

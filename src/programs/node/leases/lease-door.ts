@@ -3,6 +3,7 @@
  * order; where there is none, they hear so.
  */
 import type { BidRequest, LeaseCommand, LeaseOrder } from '../../../core/protocol/lease-control.ts'
+import type { Heartbeat } from '../../../core/protocol/link.ts'
 import type { Offer } from '../../../core/protocol/offer.ts'
 import type { IncomingTunnel } from '../../../io/link/tunnel-dialler.ts'
 import type { SendReport } from './lease-news.ts'
@@ -14,16 +15,23 @@ const NO_PROGRAM = 'this node has no pricing program'
 
 export class LeaseDoor {
   readonly #opening: Promise<OpenLeases | null>
+  #open: OpenLeases | null = null
   readonly #lines = new Map<string, SendReport>()
 
   /** `opening` never rejects. */
   constructor(opening: Promise<OpenLeases | null>) {
     this.#opening = opening
+    this.#then((open) => (this.#open = open))
   }
 
   /** What the node's offer says of leases, as soon as that is known. */
   async offer(): Promise<Offer['leases']> {
     return (await this.#opening)?.offer ?? null
+  }
+
+  /** What each heartbeat tells of them; nothing before they are open. */
+  get beat(): Pick<Heartbeat, 'room'> {
+    return this.#open === null ? {} : { room: this.#open.free() }
   }
 
   linked(gateway: string, send: SendReport): void {

@@ -2,10 +2,10 @@
 import { statfs } from 'node:fs/promises'
 import { availableParallelism, totalmem } from 'node:os'
 import { formatUsd, parseUsd } from '../../../core/base/money.ts'
-import { gpuKey, type Capacity } from '../../../core/protocol/capacity.ts'
+import { gpuKey, type Capacity, type FreeRoom } from '../../../core/protocol/capacity.ts'
 import type { EngineFacts } from '../../../io/runtime/detect.ts'
 import type { LeaseSettings } from './lease-settings.ts'
-import { gib, type HostGpu, type HostRoom } from './room.ts'
+import { gib, type Disk, type HostGpu, type HostRoom, type RoomBook } from './room.ts'
 
 export type Machine = {
   readonly threads: number
@@ -80,6 +80,25 @@ export function capacityOf(
     egress: { mbitPerSecond: settings.leaseEgressMbit, gibPerMonth: null },
     cachedImages: [],
     noticeS: settings.leaseNoticeSeconds,
+  }
+}
+
+/** What is free of the capacity that is offered. */
+export const freeRoomOf = (
+  free: RoomBook['free'],
+  { disks }: Pick<HostRoom, 'disks'>,
+  capacity: Pick<Capacity, 'persistent' | 'gpus'>,
+): FreeRoom => {
+  const bytesOf = (disk: Disk) =>
+    free.diskBytes[disks.findIndex(({ sells }) => sells.includes(disk))] ?? 0
+  return {
+    cpuMilli: free.cpuMilli,
+    memoryBytes: free.memoryBytes,
+    ephemeralBytes: bytesOf('ephemeral'),
+    persistentBytes: capacity.persistent.map((one) => bytesOf(one.class)),
+    gpus: capacity.gpus.map(
+      (kind) => free.gpus.filter((gpu) => gpuKey(gpu) === gpuKey(kind)).length,
+    ),
   }
 }
 

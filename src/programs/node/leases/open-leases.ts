@@ -4,6 +4,7 @@ import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Fault, reasonOf } from '../../../core/base/refusal.ts'
 import type { Millis } from '../../../core/base/time.ts'
+import type { FreeRoom } from '../../../core/protocol/capacity.ts'
 import type { Offer } from '../../../core/protocol/offer.ts'
 import { readPrices } from '../../../core/protocol/price-sheet.ts'
 import type { Identity } from '../../../io/keys/identity.ts'
@@ -16,13 +17,15 @@ import { openLeaseHost, type LeaseHost } from './lease-host.ts'
 import type { LeaseSettings } from './lease-settings.ts'
 import { LeaseShelf } from './lease-shelf.ts'
 import type { TunnelParts } from './lease-tunnels.ts'
-import { capacityOf, measureMachine, roomOf, roomWords } from './machine-room.ts'
+import { capacityOf, freeRoomOf, measureMachine, roomOf, roomWords } from './machine-room.ts'
 import { PricingProgram } from './pricing-program.ts'
 import { RestoreSpool } from './restore-spool.ts'
 
 export type OpenLeases = {
   readonly host: LeaseHost
   readonly tunnels: TunnelParts
+  /** What is free now of what is offered. */
+  readonly free: () => FreeRoom
   /** Where a program prices. */
   readonly bidder: Bidder | null
   readonly offer: NonNullable<Offer['leases']>
@@ -122,6 +125,7 @@ async function openOn(
     host: opened,
     tunnels: { host: opened, runtime, restores, now, logger },
     bidder,
+    free: () => freeRoomOf(opened.free, room, capacity),
     offer: { capacity, prices: program === null ? leasePrices : null },
     close: async () => {
       clearInterval(ticker)
