@@ -93,8 +93,7 @@ export class Market {
     )
     this.#records.set(node, record)
     if (prices === null) this.#programs.add(record)
-    for (const image of images)
-      this.#cachers.set(image, (this.#cachers.get(image) ?? new Set()).add(record.row))
+    this.#cache(record, images)
     const pools = this.#providers.get(provider) ?? new Map<Pool, Set<NodeRecord>>()
     this.#providers.set(provider, pools)
     pools.set(pool, (pools.get(pool) ?? new Set()).add(record))
@@ -107,11 +106,7 @@ export class Market {
     this.#programs.delete(record)
     this.#table.remove(record)
     this.#book.remove(node)
-    for (const image of record.images) {
-      const rows = this.#cachers.get(image)
-      rows?.delete(record.row)
-      if (rows?.size === 0) this.#cachers.delete(image)
-    }
+    this.#cache(record, new Set())
     const pools = this.#providers.get(record.provider)
     const alike = pools?.get(record.pool)
     alike?.delete(record)
@@ -136,6 +131,23 @@ export class Market {
       gpus: gpus.map((gpu, i) => ({ ...gpu, count: Math.min(gpu.count, free.gpus[i] ?? 0) })),
     }
     if (this.#book.hear(node, this.#roomOf(left))) this.#refresh(node)
+  }
+
+  /** Which images are there now, named as orders name them. */
+  setImages(node: string, images: ReadonlySet<string>): void {
+    const record = this.#records.get(node)
+    if (record) this.#cache(record, images)
+  }
+
+  #cache(record: NodeRecord, images: ReadonlySet<string>): void {
+    for (const image of record.images) {
+      const rows = this.#cachers.get(image)
+      rows?.delete(record.row)
+      if (rows?.size === 0) this.#cachers.delete(image)
+    }
+    record.images = images
+    for (const image of images)
+      this.#cachers.set(image, (this.#cachers.get(image) ?? new Set()).add(record.row))
   }
 
   setSurvival(node: string, survival: number): void {

@@ -4,6 +4,7 @@
  */
 import { z } from 'zod'
 import { freeRoomSchema } from './capacity.ts'
+import { IMAGE_MARK, MAX_IMAGE_MARKS } from './image-mark.ts'
 import { signedOfferSchema } from './offer.ts'
 import { isCount, isRecord } from './read-fields.ts'
 
@@ -60,6 +61,8 @@ export const heartbeatSchema = z.object({
   queued: z.array(z.int().min(0)).max(64),
   /** What can be leased now, whole each time; left out by nodes that lease nothing, or are older than this field. */
   room: freeRoomSchema.exactOptional(),
+  /** Marks of all images that are there; left out when they are as this link heard last. */
+  images: z.array(z.string().regex(IMAGE_MARK)).max(MAX_IMAGE_MARKS).exactOptional(),
 })
 export type Heartbeat = z.infer<typeof heartbeatSchema>
 

@@ -164,7 +164,7 @@ export class Agent {
     return {
       free: loads.map(({ free }) => (closed ? 0 : free)),
       queued: loads.map(({ queued }) => queued),
-      ...leases.beat,
+      ...leases.beat(gateway),
     }
   }
 

@@ -7,6 +7,7 @@ import type { TestContext } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Fault, isRefusal, type Refusal } from '../../../core/base/refusal.ts'
 import { FolderStore } from '../../../io/objects/folder-store.ts'
+import type { Heartbeat } from '../../../core/protocol/link.ts'
 import type { Store } from '../../../io/store/store.ts'
 import { testStore, testTenant } from '../../../io/store/testing.ts'
 import { silentLogger } from '../../../io/telemetry/logger.ts'
@@ -112,6 +113,13 @@ export async function setupBook(t: TestContext, credit = 1_000_000_000n) {
       node.beat()
       book.linked(node)
     },
+    /** It says what is free and what it holds. */
+    beat(node: FakeLeasingNode, news: Pick<Heartbeat, 'room' | 'images'>) {
+      node.beat()
+      node.heartbeat = { free: [], queued: [], ...news }
+      book.heartbeat(node)
+    },
+    offer: (node: FakeLeasingNode) => book.offerChanged(node),
     /** Its link is gone; `moment`: and the moment in which it could come back has passed. */
     lose(node: FakeLeasingNode, moment = true) {
       links.delete(node.node)

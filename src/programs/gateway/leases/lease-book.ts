@@ -115,6 +115,7 @@ export class LeaseBook {
 
   linked(link: NodeLink): void {
     this.#parts.market.set(link)
+    this.#parts.market.holds(link)
     this.#losses.linked(link.node)
     if (!link.offer.leases) return
     void this.#sendKeep(link)
@@ -130,6 +131,7 @@ export class LeaseBook {
 
   /** What it says is free counts once our own leases there are known: before, they would count twice. */
   heartbeat(link: NodeLink): void {
+    this.#parts.market.holds(link)
     if (this.#kept.has(link)) this.#parts.market.heard(link)
   }
 

@@ -20,6 +20,8 @@ import { Market, type Placing } from '../../../core/market/market.ts'
 import { survival } from '../../../core/market/survival.ts'
 import type { Audits } from '../../../core/market/attributes.ts'
 import type { Millis } from '../../../core/base/time.ts'
+import { imageMark } from '../../../core/protocol/image-mark.ts'
+import { sha256Hex } from '../../../io/keys/identity.ts'
 import type { NodeLink } from '../../../io/link/node-link.ts'
 import type { NodeRecord } from '../../../io/store/store.ts'
 import { BidDesk, NO_ANSWERS, noBidReasons, type ProgramAnswers } from './bid-desk.ts'
@@ -45,7 +47,10 @@ export type Wish = {
 export class LeaseMarket {
   readonly #market = new Market()
   readonly #links = new Map<string, NodeLink>()
+  /** Marks of what each holds. */
+  readonly #images = new Map<string, readonly string[]>()
   readonly #linkedAt = new Map<string, Millis>()
+  readonly #gateway: string
   readonly #tierOf: (node: string) => NodeRecord['tier']
   readonly #now: () => Millis
   readonly #desk: BidDesk
@@ -57,6 +62,7 @@ export class LeaseMarket {
     /** How long an auction waits for pricing programs. */
     readonly bidWindowMs: Millis
   }) {
+    this.#gateway = parts.gateway
     this.#tierOf = parts.tierOf
     this.#now = parts.now
     const { gateway, now, bidWindowMs: windowMs } = parts
@@ -81,7 +87,12 @@ export class LeaseMarket {
     this.#market.setNode({
       node,
       provider: offer.providerName ?? node,
-      capacity: { ...capacity, tier: this.#tierOf(node), region: offer.region },
+      capacity: {
+        ...capacity,
+        tier: this.#tierOf(node),
+        region: offer.region,
+        cachedImages: [...(this.#images.get(node) ?? [])],
+      },
       sheet: prices,
       audits: NO_AUDITS,
       survival: survival(this.#now() - link.linkedAt),
@@ -94,8 +105,17 @@ export class LeaseMarket {
     if (room && this.#links.get(link.node) === link) this.#market.setFree(link.node, room)
   }
 
+  /** Which images it holds, where this heartbeat tells. */
+  holds({ node, heartbeat }: NodeLink): void {
+    const images = heartbeat?.images
+    if (!images || images === this.#images.get(node)) return
+    this.#images.set(node, images)
+    this.#market.setImages(node, new Set(images))
+  }
+
   remove(node: string): void {
     this.#links.delete(node)
+    this.#images.delete(node)
     this.#linkedAt.delete(node)
     this.#market.removeNode(node)
   }
@@ -105,7 +125,7 @@ export class LeaseMarket {
     wish: Wish,
     { tenant, maxAgeMs, node }: { tenant: string; maxAgeMs: Millis; node?: string },
   ): Promise<ProgramAnswers> {
-    const asked = this.#market.toAsk(askOf(wish))
+    const asked = this.#market.toAsk(this.#askOf(wish))
     const nodes = (node === undefined ? asked : [node]).flatMap((one) => {
       const link = this.#links.get(one)
       return link?.offer.leases?.prices === null ? [link] : []
@@ -120,7 +140,7 @@ export class LeaseMarket {
 
   /** The first to be asked; null when nobody can. */
   best(wish: Wish, answers: ProgramAnswers = NO_ANSWERS): Candidate | null {
-    const ask = askOf(wish)
+    const ask = this.#askOf(wish)
     const standing = this.#market.bids(ask, BIDS_TO_FALL_BACK_ON)
     for (const bid of weigh(wish.rule, standing, this.#programBids(ask, answers))) {
       const placing = this.#market.place(ask, bid)
@@ -131,7 +151,7 @@ export class LeaseMarket {
 
   /** At this very node: for an amended bid. Null when it has no room or sells no such thing. */
   at(node: string, wish: Wish, answers: ProgramAnswers = NO_ANSWERS): Candidate | null {
-    const ask = { ...askOf(wish), rule: 'manual' as const }
+    const ask = { ...this.#askOf(wish), rule: 'manual' as const }
     const programs = this.#programBids(ask, answers)
     const bid = this.#market.bidAt(ask, node) ?? programs.find((one) => one.node === node) ?? null
     const placing = bid && this.#market.place(ask, bid)
@@ -139,7 +159,7 @@ export class LeaseMarket {
   }
 
   screen(wish: Wish, answers: ProgramAnswers = NO_ANSWERS): GroupScreening {
-    const ask = askOf(wish)
+    const ask = this.#askOf(wish)
     const { size } = this.#market
     const { reasons: cannot, relaxations } = this.#market.screen(wish.group)
     const reasons = [...cannot, ...noBidReasons(answers.none, size)].toSorted(
@@ -175,6 +195,11 @@ export class LeaseMarket {
 
   observe(group: Group): void {
     this.#market.observe(group)
+  }
+
+  #askOf({ group, rule, images, avoid }: Wish): Ask {
+    const marks = images.map((image) => imageMark(this.#gateway, image, sha256Hex))
+    return { group, rule, images: marks, exclude: avoid }
   }
 
   #programBids(ask: Ask, { bids }: ProgramAnswers): StandingBid[] {
@@ -222,13 +247,6 @@ export class LeaseMarket {
 const NO_AUDITS: Audits = {}
 
 const NOBODY_LEASES = 'no node that leases is linked'
-
-const askOf = ({ group, rule, images, avoid }: Wish): Ask => ({
-  group,
-  rule,
-  images,
-  exclude: avoid,
-})
 
 /** The most that the group may cost by its own ceilings. */
 function maxRateOf(group: Group): AttoUsdPerSecond {

@@ -30,12 +30,15 @@ export class LeaseDoor {
   }
 
   /** What each heartbeat tells of them; nothing before they are open. */
-  get beat(): Pick<Heartbeat, 'room'> {
-    return this.#open === null ? {} : { room: this.#open.free() }
+  beat(gateway: string | null): Pick<Heartbeat, 'room' | 'images'> {
+    if (this.#open === null) return {}
+    const images = gateway === null ? null : this.#open.images.news(gateway)
+    return { room: this.#open.free(), ...(images && { images }) }
   }
 
   linked(gateway: string, send: SendReport): void {
     this.#lines.set(gateway, send)
+    this.#open?.images.linked(gateway)
     this.#then((open) => open?.host.linked(gateway, send))
   }
 

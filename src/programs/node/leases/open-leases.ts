@@ -13,6 +13,7 @@ import type { Logger } from '../../../io/telemetry/logger.ts'
 import { Bidder } from './bidder.ts'
 import type { FoundRuntime } from './find-runtime.ts'
 import { findHostGpus, unpricedWords, withheldWords } from './host-gpus.ts'
+import { HeldImages } from './held-images.ts'
 import { openLeaseHost, type LeaseHost } from './lease-host.ts'
 import type { LeaseSettings } from './lease-settings.ts'
 import { LeaseShelf } from './lease-shelf.ts'
@@ -24,6 +25,7 @@ import { RestoreSpool } from './restore-spool.ts'
 export type OpenLeases = {
   readonly host: LeaseHost
   readonly tunnels: TunnelParts
+  readonly images: HeldImages
   /** What is free now of what is offered. */
   readonly free: () => FreeRoom
   /** Where a program prices. */
@@ -41,6 +43,8 @@ type OpenInput = {
 }
 
 const TICK_MS = 1_000
+/** Others pull and remove images, too. */
+const IMAGES_EVERY_MS = 30_000
 
 /** Null where there is nothing to lease out; the provider has been told why. Never rejects. */
 export async function openLeases(
@@ -74,9 +78,12 @@ async function openOn(
   // Events of what runs already come before the host stands.
   const early: RuntimeEvent[] = []
   let host: LeaseHost | null = null
+  let images: HeldImages | null = null
   const onEvent = (event: RuntimeEvent): void => {
     if (host === null) early.push(event)
     else host.hear(event)
+    // What starts has been pulled.
+    if (event.type === 'container.started') void images?.look()
   }
   const shelf = new LeaseShelf(join(home, 'leases'), logger)
   const engine = await found.open({ agent: identity.id, folder, onEvent })
@@ -109,6 +116,9 @@ async function openOn(
   const unpriced = program === null ? unpricedWords(capacity.gpus, readPrices(leasePrices)) : []
   for (const line of [...withheldWords(offered), ...unpriced]) say(line)
   if (opened.running > 0) say(`leases that run on: ${opened.running}`)
+  const held = (images = new HeldImages(runtime, logger))
+  await held.look()
+  const looker = setInterval(() => void held.look(), IMAGES_EVERY_MS)
   const bidder =
     program &&
     new Bidder({
@@ -124,11 +134,13 @@ async function openOn(
   return {
     host: opened,
     tunnels: { host: opened, runtime, restores, now, logger },
+    images: held,
     bidder,
     free: () => freeRoomOf(opened.free, room, capacity),
     offer: { capacity, prices: program === null ? leasePrices : null },
     close: async () => {
       clearInterval(ticker)
+      clearInterval(looker)
       bidder?.close()
       await opened.close()
     },
