@@ -4,8 +4,10 @@ import type { LeaseState } from '../../core/protocol/lease-control.ts'
 import { only } from './accounts.ts'
 import type { Database, Transaction } from './database.ts'
 import {
+  DEPLOYMENT_KEY_MS,
   leaseDocSchema,
   type DeploymentEventRecord,
+  type DeploymentKey,
   type DeploymentRecord,
   type DeploymentStore,
   type LeaseRecord,
@@ -15,17 +17,28 @@ import {
 import { payLeases } from './lease-payments.ts'
 
 export const deploymentsIn = (database: Database): DeploymentStore => ({
-  createDeployment: ({ deployment, leases }, gateway, claimedUntil, events) =>
+  createDeployment: ({ deployment, leases }, gateway, claimedUntil, events, once = null) =>
     database.transaction(async (sql) => {
+      if (once !== null && !(await insertKey(sql, deployment, once))) return false
       const { id, account, apiKey, name, rule, sdl, createdAt } = deployment
       const made = await sql`
         insert into deployments (id, account, api_key, name, rule, sdl, created_at, gateway, claimed_until)
         values (${id}, ${account}, ${apiKey}, ${name}, ${rule}, ${sdl}, ${createdAt}, ${gateway}, ${claimedUntil})
         on conflict (id) do nothing returning id`
-      if (made.length === 0) return
+      if (made.length === 0) return true
       for (const lease of leases) await insertLease(sql, lease)
       await insertEvents(sql, id, events)
+      return true
     }),
+
+  async deploymentOfKey(account, key, now) {
+    const [row] = await database.run(
+      (sql) => sql<{ deployment: string; content_hash: string }[]>`
+        select deployment, content_hash from deployment_keys
+        where account = ${account} and key = ${key} and created_at > ${now - DEPLOYMENT_KEY_MS}`,
+    )
+    return row ? { deployment: row.deployment, contentHash: row.content_hash } : null
+  },
 
   async claimDeployments(gateway, now, claimedUntil) {
     const rows = await database.run(
@@ -162,6 +175,25 @@ async function insertLease(sql: Transaction, lease: LeaseRecord): Promise<void> 
     values (${id}, ${deployment}, ${account}, ${state}, ${epoch}, ${node}, ${hold}, ${billedUntil}, ${carry}, 1,
       ${sql.json(doc)})
     on conflict (id) do nothing`
+}
+
+/**
+ * False: another deployment has the key. Whoever asks at the same time waits here for the other's commit. Keys whose time
+ * is over make way.
+ */
+async function insertKey(
+  sql: Transaction,
+  { id, account, createdAt }: DeploymentRecord,
+  { key, contentHash }: DeploymentKey,
+): Promise<boolean> {
+  await sql`delete from deployment_keys where created_at <= ${createdAt - DEPLOYMENT_KEY_MS}`
+  const rows = await sql`
+    insert into deployment_keys (account, key, content_hash, deployment, created_at)
+    values (${account}, ${key}, ${contentHash}, ${id}, ${createdAt})
+    on conflict (account, key) do update set key = excluded.key
+      where deployment_keys.deployment = excluded.deployment
+    returning key`
+  return rows.length > 0
 }
 
 /** The deployment's row is locked first, so that numbers are given in order and none is given twice. */

@@ -12,6 +12,7 @@ import type {
   DeploymentView,
   LeaseService,
   LeaseView,
+  DeployWish,
   Screening,
   TunnelWish,
 } from '../leases/lease-service.ts'
@@ -31,6 +32,8 @@ export class FakeLeaseService implements LeaseService {
   readonly #kept = new Map<string, Kept>()
   readonly #watchers = new Map<string, Set<() => void>>()
   readonly #now: () => number
+  /** The idempotency key of each deployment that was asked for. */
+  readonly keys: (string | null)[] = []
   /** Every tunnel that was asked for. */
   readonly wishes: TunnelWish[] = []
   /** The node's end of tunnels: a test says what is there. */
@@ -50,8 +53,9 @@ export class FakeLeaseService implements LeaseService {
   async deploy(
     account: string,
     _apiKey: string,
-    wish: { sdl: string; name: string | null; rule: AuctionRule },
+    wish: DeployWish,
   ): Promise<DeploymentView | Refusal> {
+    this.keys.push(wish.idempotencyKey ?? null)
     return this.#present(() => {
       const screening = this.#screening(wish.sdl)
       if (isRefusal(screening)) return screening

@@ -1,12 +1,14 @@
 /** What tenants ask of their deployments, answered from the lease book and the store. */
 import { randomBytes } from 'node:crypto'
 import type { Duplex } from 'node:stream'
+import { canonicalJson } from '../../../core/base/canonical-json.ts'
 import { Fault, isRefusal, refuse, type Refusal } from '../../../core/base/refusal.ts'
+import { sha256Hex } from '../../../io/keys/identity.ts'
 import type { LeaseRecord, StoredDeployment } from '../../../io/store/deployment-records.ts'
 import { matchGroups, newDeployment, planOf, screenPlan } from './deploying.ts'
 import { CLAIM_MS, HOLD_MS, type BookParts, type LeaseBook } from './lease-book.ts'
 import { holdTargetOf } from './lease-dues.ts'
-import type { DeploymentView, LeaseService, TunnelWish } from './lease-service.ts'
+import type { DeploymentView, DeployWish, LeaseService, TunnelWish } from './lease-service.ts'
 import { deploymentView, type PublicPlace } from './lease-views.ts'
 
 const MAX_EVENTS = 1000
@@ -59,34 +61,64 @@ export function serveDeployments(parts: ServiceParts): LeaseService {
     return null
   }
 
+  /** What the same key made already; null: nothing, or there is no key. */
+  async function madeBefore(
+    account: string,
+    wish: DeployWish,
+  ): Promise<DeploymentView | Refusal | null> {
+    const { idempotencyKey: key = null } = wish
+    const made = key === null ? null : await store.deploymentOfKey(account, key, now())
+    if (made === null) return null
+    if (made.contentHash === contentHashOf(wish)) return await view(account, made.deployment)
+    const why = `The idempotency key '${key}' made '${made.deployment}' with other contents. Take a new key for a new deployment.`
+    return refuse('idempotency_conflict', why, { details: { deployment: made.deployment } })
+  }
+
+  async function make(
+    account: string,
+    apiKey: string,
+    deploying: DeployWish,
+  ): Promise<DeploymentView | Refusal> {
+    const { sdl, name, rule, idempotencyKey = null } = deploying
+    const plan = planOf(sdl)
+    if (isRefusal(plan)) return plan
+    const screening = await screenPlan(market, plan, { rule, tenant: account })
+    const wish = { account, apiKey, sdl, name, rule, plan, screening }
+    const stored = newDeployment({ ...wish, now: now(), random: randomBytes })
+    if (isRefusal(stored)) return stored
+    if (name !== null && (await store.findDeployment(account, name)))
+      return refuse(
+        'conflict',
+        `There is an open deployment '${name}'. Close it, update it, or take another name.`,
+        { param: 'name' },
+      )
+    const refusal = await setAside(stored)
+    if (refusal) return refusal
+    const at = now()
+    const orders = stored.leases.length === 1 ? 'one order' : `${stored.leases.length} orders`
+    const message = `${orders}, ${screening.groups.reduce((sum, { bids }) => sum + bids.length, 0)} bids stand`
+    const event = { at, type: 'deployment.ordered', lease: null, service: null, message }
+    const once = idempotencyKey && { key: idempotencyKey, contentHash: contentHashOf(deploying) }
+    if (!(await store.createDeployment(stored, gateway, at + CLAIM_MS, [event], once || null))) {
+      for (const { hold } of stored.leases) if (hold !== null) await store.closeHold(hold)
+      return refuse('conflict', 'Another request with the same idempotency key was first.')
+    }
+    book.adopt(stored)
+    return viewOf(stored)
+  }
+
   return {
     async screen(tenant, sdl) {
       const plan = planOf(sdl)
       return isRefusal(plan) ? plan : await screenPlan(market, plan, { rule: 'cheapest', tenant })
     },
 
-    async deploy(account, apiKey, { sdl, name, rule }) {
-      const plan = planOf(sdl)
-      if (isRefusal(plan)) return plan
-      const screening = await screenPlan(market, plan, { rule, tenant: account })
-      const wish = { account, apiKey, sdl, name, rule, plan, screening }
-      const stored = newDeployment({ ...wish, now: now(), random: randomBytes })
-      if (isRefusal(stored)) return stored
-      if (name !== null && (await store.findDeployment(account, name)))
-        return refuse(
-          'conflict',
-          `There is an open deployment '${name}'. Close it, update it, or take another name.`,
-          { param: 'name' },
-        )
-      const refusal = await setAside(stored)
-      if (refusal) return refusal
-      const at = now()
-      const orders = stored.leases.length === 1 ? 'one order' : `${stored.leases.length} orders`
-      const message = `${orders}, ${screening.groups.reduce((sum, { bids }) => sum + bids.length, 0)} bids stand`
-      const event = { at, type: 'deployment.ordered', lease: null, service: null, message }
-      await store.createDeployment(stored, gateway, at + CLAIM_MS, [event])
-      book.adopt(stored)
-      return viewOf(stored)
+    async deploy(account, apiKey, wish) {
+      const made = await madeBefore(account, wish)
+      if (made) return made
+      const answer = await make(account, apiKey, wish)
+      // Somebody sent the same at the same time, perhaps to another gateway, and was first.
+      return isRefusal(answer) ? ((await madeBefore(account, wish)) ?? answer) : answer
     },
 
     async deployments(account, page) {
@@ -169,6 +201,10 @@ export function serveDeployments(parts: ServiceParts): LeaseService {
     },
   }
 }
+
+/** Equal for equal wishes. */
+const contentHashOf = ({ sdl, name, rule }: DeployWish): string =>
+  sha256Hex(canonicalJson({ sdl, name, rule }))
 
 /** Of several gateways over one store each deployment has one that decides. */
 const elsewhere = (): Refusal =>

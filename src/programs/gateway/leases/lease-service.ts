@@ -94,14 +94,18 @@ export type TunnelWish<P = TunnelPurpose> = P extends unknown
   ? Omit<P, 'lease' | 'epoch'> & { readonly lease?: string | null }
   : never
 
+export type DeployWish = {
+  readonly sdl: string
+  readonly name: string | null
+  readonly rule: AuctionRule
+  /** The same key within 24 h makes nothing new: `idempotency_conflict` when it came with another wish. */
+  readonly idempotencyKey?: string | null
+}
+
 export type LeaseService = {
   screen(account: string, sdl: string): Promise<Screening | Refusal>
   /** Resolves when the deployment is durable and its first auction has been held; starting goes on. */
-  deploy(
-    account: string,
-    apiKey: string,
-    wish: { readonly sdl: string; readonly name: string | null; readonly rule: AuctionRule },
-  ): Promise<DeploymentView | Refusal>
+  deploy(account: string, apiKey: string, wish: DeployWish): Promise<DeploymentView | Refusal>
   /** Newest first. */
   deployments(account: string, page: { limit: number; closed: boolean }): Promise<DeploymentView[]>
   /** By id or, where no other open one has it, by name. */
