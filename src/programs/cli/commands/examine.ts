@@ -7,6 +7,7 @@ import { runDoctor } from '../../../io/probe/doctor.ts'
 import { detectHardware } from '../../../io/probe/hardware.ts'
 import { CDI_FOLDERS } from '../../../io/runtime/cdi.ts'
 import type { NodeConfig } from '../../node/config.ts'
+import { vendorsInUse } from '../../node/engines.ts'
 import { findRuntime } from '../../node/leases/find-runtime.ts'
 import { findHostGpus } from '../../node/leases/host-gpus.ts'
 import { EXIT, Failure } from '../shell/failure.ts'
@@ -55,7 +56,9 @@ export async function examine(config: NodeConfig, flags: Flags, shell: Shell): P
 async function lookAtGpus(config: NodeConfig, shell: Shell): Promise<CheckResult[]> {
   const found = await findRuntime(config.runtimeSocket, shell.env)
   const cdiFolders = typeof found === 'string' ? CDI_FOLDERS : found.cdiFolders
-  return gpuResults(await findHostGpus({ cdiFolders, share: config.leaseShare }))
+  return gpuResults(
+    await findHostGpus({ cdiFolders, share: config.leaseShare, engineUses: vendorsInUse(config) }),
+  )
 }
 
 /** What `join` does first: the checks, after the engine they need is there. */

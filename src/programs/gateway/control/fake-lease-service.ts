@@ -1,5 +1,4 @@
 /** For tests: a fake lease service. No market and no node: it keeps what it is told, and a test plays the rest. */
-import type { AuctionRule } from '../../../core/market/auction.ts'
 import { HTTP_DEFAULTS } from '../../../core/sdl/http-options.ts'
 import type { LeaseState } from '../../../core/protocol/lease-control.ts'
 import type { Duplex } from 'node:stream'

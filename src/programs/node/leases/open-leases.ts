@@ -35,6 +35,8 @@ export type OpenLeases = {
 }
 
 type OpenInput = {
+  /** Whose GPUs the node's own engine computes on. */
+  readonly engineUses: readonly ('nvidia' | 'amd')[]
   readonly settings: LeaseSettings & { readonly home: string; readonly region: string | null }
   readonly identity: Identity
   readonly now: () => Millis
@@ -64,12 +66,12 @@ export async function openLeases(
 
 async function openOn(
   found: FoundRuntime,
-  { settings, identity, now, logger, say }: OpenInput,
+  { settings, engineUses, identity, now, logger, say }: OpenInput,
 ): Promise<OpenLeases> {
   const { home, leasePrices } = settings
   const program = await openProgram(settings, { logger, say })
   const share = settings.leaseShare
-  const offered = await findHostGpus({ cdiFolders: found.cdiFolders, share })
+  const offered = await findHostGpus({ cdiFolders: found.cdiFolders, share, engineUses })
   const machine = await measureMachine(found.dataFolder, offered.gpus)
   const room = roomOf(machine, settings, process.memoryUsage.rss())
   const capacity = capacityOf(room, found.facts, settings)
