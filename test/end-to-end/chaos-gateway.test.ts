@@ -1,4 +1,7 @@
-/** The gateway dies under load, and so does its database: what was acknowledged stays, and nothing counts twice. */
+/**
+ * The gateway dies under load, and so does its database: what was acknowledged stays, and nothing counts twice.
+ * The long form: TEST_GATEWAY_KILLS=50 TEST_POSTGRES_KILLS=20 npm test -- chaos-gateway
+ */
 import assert from 'node:assert/strict'
 import { describe, it, type TestContext } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -11,13 +14,13 @@ import { killPostgres, ownPostgres } from '../support/own-postgres.ts'
 
 const LIMIT = { timeout: 600_000 }
 const SEED = 20_261
-const GATEWAY_KILLS = 50
-const POSTGRES_KILLS = 20
+const GATEWAY_KILLS = Number(process.env['TEST_GATEWAY_KILLS'] ?? 15)
+const POSTGRES_KILLS = Number(process.env['TEST_POSTGRES_KILLS'] ?? 8)
 const LANES = 3
 const QUESTIONS = 12
 
 describe('a gateway and a database that die', LIMIT, () => {
-  it('SIGKILL of the gateway 50 times under load', LIMIT, async (t) => {
+  it('SIGKILL of the gateway again and again under load', LIMIT, async (t) => {
     const network = await programNetwork(t, { nodes: 2 })
     const random = seededRandom(SEED)
     const [{ program, url }] = network.gateways
@@ -34,7 +37,7 @@ describe('a gateway and a database that die', LIMIT, () => {
     await checkEverything(t, network, answers)
   })
 
-  it('SIGKILL of PostgreSQL 20 times under load: requests go on', LIMIT, async (t) => {
+  it('SIGKILL of PostgreSQL again and again under load: requests go on', LIMIT, async (t) => {
     const postgres = await ownPostgres(t)
     const network = await programNetwork(t, { nodes: 2, databaseUrl: postgres.url })
     const random = seededRandom(SEED)

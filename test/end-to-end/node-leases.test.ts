@@ -208,7 +208,7 @@ async function setup(t: TestContext, bench: Bench) {
       assert.ok(isReport(answer) && answer.kind === 'accepted', JSON.stringify(answer))
       const at = { ...ref, service, replica: 0 }
       await between(at)
-      link.lease({ kind: 'run', ...ref, group, manifest })
+      link.lease({ kind: 'run', ...ref, group, manifest, secrets: null })
       const state = await reported(
         lease,
         (one) => one.kind === 'status' && /running|failed/.test(one.phase),

@@ -81,7 +81,7 @@ async function setup(t: TestContext) {
     market.set(link)
     const screen = (group: ReturnType<typeof groupOf>) => {
       market.heard(link)
-      return market.screen({ group, images: [], rule: 'cheapest', avoid: new Set() })
+      return market.screen({ group, images: [], rule: 'cheapest', avoid: new Set(), openers: null })
     }
     return {
       id: gateway.identity.id,

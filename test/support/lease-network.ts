@@ -73,8 +73,10 @@ export type DeploymentState = {
 export type LeaseNetwork = ProgramNetwork &
   Tenant & {
     readonly docker: Docker
+    /** The tenant, asking at another gateway. */
+    at(url: string): Tenant
     /** What `/` of its service `web` answers through the ingress; null: no page, or none within a second. */
-    page(lease: string): Promise<string | null>
+    page(lease: string, gateway?: string): Promise<string | null>
     nodeOf(lease: LeaseState): NodeProcess
     /** Containers that run, of a node or of a lease. */
     containersOf(of: { node: NodeProcess } | { lease: string }): Promise<ContainerInfo[]>
@@ -86,7 +88,7 @@ export type LeaseNetwork = ProgramNetwork &
 export async function leaseNetwork(
   t: TestContext,
   { engine, docker }: LeaseYard,
-  options: { nodes: number; databaseUrl?: string },
+  options: { nodes: number; gateways?: number; databaseUrl?: string; keepLogs?: boolean },
 ): Promise<LeaseNetwork> {
   const share = Math.floor(100 / options.nodes) / 100
   const network = await programNetwork(t, {
@@ -95,7 +97,8 @@ export async function leaseNetwork(
   })
   const { url, account, nodes } = network
   const scopes = ['inference', 'account', 'keys', 'deployments'] as const
-  const tenant = tenantOf(network, await network.newKey(account, { scopes }))
+  const key = await network.newKey(account, { scopes })
+  const tenant = tenantOf(network, key, url)
   await network.until('every node bids', async () => (await tenant.bids()) === nodes.length)
   const containersOf: LeaseNetwork['containersOf'] = async (of) => {
     const labels =
@@ -107,9 +110,10 @@ export async function leaseNetwork(
     ...tenant,
     docker,
     containersOf,
-    page: (id) => {
+    at: (other) => tenantOf(network, key, other),
+    page: (id, at = url) => {
       const label = id.slice(id.indexOf('_') + 1)
-      return pageAt(`http://web.${label}.localhost:${new URL(url).port}/`)
+      return pageAt(`http://web.${label}.localhost:${new URL(at).port}/`)
     },
     nodeOf: ({ node }) => {
       const found = nodes.find(({ id }) => id === node)
@@ -134,12 +138,13 @@ type Tenant = {
   lease(name: string): Promise<LeaseState>
   /** The same, once it runs. */
   running(name: string): Promise<LeaseState>
+  update(name: string, plan: SdlPlan): Promise<DeploymentState>
   close(name: string): Promise<DeploymentState>
 }
 
-function tenantOf(network: ProgramNetwork, tenantKey: string): Tenant {
+function tenantOf(network: ProgramNetwork, tenantKey: string, url: string): Tenant {
   async function call<T>(method: string, path: string, body?: unknown): Promise<T> {
-    const response = await fetch(`${network.url}/v1/deployments${path}`, {
+    const response = await fetch(`${url}/v1/deployments${path}`, {
       method,
       headers: { authorization: `Bearer ${tenantKey}`, 'content-type': 'application/json' },
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),
@@ -169,6 +174,7 @@ function tenantOf(network: ProgramNetwork, tenantKey: string): Tenant {
       await network.until(`${name} runs`, async () => (await lease(name)).state === 'running')
       return await lease(name)
     },
+    update: (name, plan) => call('PUT', `/${name}`, { sdl: sdlOf(plan) }),
     close: (name) => call('DELETE', `/${name}`),
   }
 }

@@ -18,7 +18,11 @@ import { mintSecret } from '../../src/programs/gateway/control/key-secret.ts'
 import { readRecords } from '../../src/programs/node/spool-record.ts'
 import { freePort, gatewayProgram, nodeProgram, type Program } from './program.ts'
 
-export type GatewayProcess = { readonly program: Program; readonly url: string }
+export type GatewayProcess = {
+  readonly program: Program
+  readonly url: string
+  readonly home: string
+}
 export type NodeProcess = { readonly program: Program; readonly id: string; readonly home: string }
 
 export type ProgramNetwork = {
@@ -51,6 +55,8 @@ export async function programNetwork(
     /** What a node dials instead of the gateway's own port. */
     dial?: (gatewayPort: number) => Promise<number>
     nodeFlags?: Readonly<Record<string, string>>
+    /** Everything that they log, in `log` of each home. */
+    keepLogs?: boolean
   },
 ): Promise<ProgramNetwork> {
   const folder = mkdtempSync(join(tmpdir(), 'baseload-e2e-'))
@@ -71,9 +77,10 @@ export async function programNetwork(
     const name = `gateway ${i + 1}`
     const home = join(folder, `gateway-${i + 1}`)
     const url = `http://127.0.0.1:${port}`
-    const program = gatewayProgram({ name, home, port, databaseUrl })
+    const env = options.keepLogs ? logsIn(home) : {}
+    const program = gatewayProgram({ name, home, port, databaseUrl, env })
     programs.push(program)
-    gateways.push({ program, url })
+    gateways.push({ program, url, home })
     ports.push(port)
   }
   await Promise.all(gateways.map(({ program }) => program.start()))
@@ -84,7 +91,8 @@ export async function programNetwork(
         ports.map(async (port) => (await options.dial?.(port)) ?? port),
       )
       const urls = dialled.map((port) => `http://127.0.0.1:${port}`)
-      const flags = options.nodeFlags ?? {}
+      const logs = { 'log-level': 'debug', 'log-file': join(home, 'log') }
+      const flags = { ...options.nodeFlags, ...(options.keepLogs && logs) }
       const program = nodeProgram({ name: `node ${i + 1}`, home, gateways: urls, flags })
       programs.push(program)
       return { program, home, id: await program.start() }
@@ -133,6 +141,11 @@ export async function programNetwork(
     linked,
   }
 }
+
+const logsIn = (home: string) => ({
+  BASELOAD_LOG_LEVEL: 'debug',
+  BASELOAD_LOG_FILE: join(home, 'log'),
+})
 
 async function nodesAt(url: string): Promise<number> {
   const response = await fetch(`${url}/v1/network`).catch(() => null)

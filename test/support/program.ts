@@ -114,11 +114,12 @@ export const gatewayProgram = (plan: {
   home: string
   port: number
   databaseUrl: string
+  env?: NodeJS.ProcessEnv
 }): Program =>
   new Program({
     name: plan.name,
     args: ['gateway', '--home', plan.home, '--port', String(plan.port)],
-    env: { BASELOAD_DATABASE_URL: plan.databaseUrl },
+    env: { BASELOAD_DATABASE_URL: plan.databaseUrl, ...plan.env },
   })
 
 /** A node with the real demo model on one thread. */

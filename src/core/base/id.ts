@@ -17,6 +17,7 @@ export type IdPrefix =
   | 'lease'
   | 'order'
   | 'bid'
+  | 'cmd'
 
 const ALPHABET = '0123456789abcdefghjkmnpqrstvwxyz'
 const ID_BYTES = 15

@@ -30,6 +30,8 @@ export const REFUSALS = {
   request_timeout: bad(408),
   not_acceptable: bad(415),
   invalid_sdl: bad(400),
+  secret_in_clear: bad(400),
+  secrets_invalid: bad(400),
   upgrade_required: bad(426),
   // What was asked for does not exist, or not for you.
   not_found: bad(404),
@@ -55,6 +57,7 @@ export const REFUSALS = {
   store_unavailable: { status: 503, type: 'server_error' },
   shutting_down: { status: 503, type: 'server_error' },
   internal_error: { status: 500, type: 'server_error' },
+  gateway_silent: { status: 503, type: 'server_error' },
   leases_unavailable: { status: 503, type: 'server_error' },
   // A tunnel into a lease: the node said no, or could not be reached.
   tunnel_refused: bad(409),

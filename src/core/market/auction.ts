@@ -21,8 +21,8 @@ export type Ask = {
   readonly rule: AuctionRule
   /** What `fastest` looks for at the nodes. */
   readonly images: readonly string[]
-  /** Nodes that refused this order, or lost it. */
-  readonly exclude: ReadonlySet<string>
+  /** Nodes that refused this order, lost it, or cannot open its secrets. */
+  readonly exclude: Pick<ReadonlySet<string>, 'has'>
 }
 
 /** A bid that stands: by the node's price sheet, without its having been asked, or by its signed word. */

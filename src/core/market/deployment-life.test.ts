@@ -3,22 +3,21 @@ import { describe, it } from 'node:test'
 import {
   DATA_KEPT_MS,
   decidePurse,
-  deploymentStatus,
+  deploymentIsOver,
   evolvePurse,
   GRACE_MS,
   NEW_PURSE,
   type Purse,
 } from './deployment-life.ts'
-import { NEW_LEASE, type LeaseLife } from './lease-life.ts'
 import { DOUBT_MS, givenUp } from './silence.ts'
 
 describe('a deployment', () => {
-  it('is as open as its leases', () => {
-    const closed: LeaseLife = { status: 'closed', epoch: 1, reason: '' }
-    assert.equal(deploymentStatus([NEW_LEASE, closed]), 'open')
-    assert.equal(deploymentStatus([leaving('tenant'), closed]), 'draining')
-    assert.equal(deploymentStatus([leaving('provider')]), 'open')
-    assert.equal(deploymentStatus([closed, closed]), 'closed')
+  it('is over with its last lease', () => {
+    const [closed, open] = [{ state: 'closed' as const }, { state: 'draining' as const }]
+    assert.deepEqual(
+      [deploymentIsOver([closed, open]), deploymentIsOver([closed, closed])],
+      [false, true],
+    )
   })
 
   it('warns at four fifths, gives a grace when all is spent, then ends and keeps the data', () => {
@@ -63,16 +62,6 @@ describe('silence', () => {
 })
 
 const gone = (since: number, until: number) => ({ since, until })
-
-const leaving = (by: 'tenant' | 'provider'): LeaseLife => ({
-  status: 'draining',
-  epoch: 1,
-  owner: { node: 'a', epoch: 1, rate: 1n, noticeMs: 0 },
-  billing: null,
-  by,
-  until: 9,
-  reason: '',
-})
 
 const funds = (leftNanoUsd: bigint) => ({ setAsideNanoUsd: 100n, leftNanoUsd })
 

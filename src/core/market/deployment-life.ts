@@ -1,10 +1,10 @@
 /**
- * The life of a deployment: it is as open as its leases, and it lives by its money. Decided here are the warning when
- * four fifths are spent, the grace when all is, and the end after it; who uses it commits the event, then acts.
+ * The life of a deployment: it is as open as its leases, and each lives by its money. Decided here are the warning when
+ * four fifths are spent, the grace when all is, and the end after it; `lease-life.ts` makes it part of a lease's life.
  */
 import type { NanoUsd } from '../base/money.ts'
 import { DAY, MINUTE, type Millis } from '../base/time.ts'
-import type { LeaseLife } from './lease-life.ts'
+import type { LeaseState } from '../protocol/lease-control.ts'
 
 /** What runs on without money is at the operator's cost: time enough to top up, not more. */
 export const GRACE_MS: Millis = 5 * MINUTE
@@ -13,14 +13,9 @@ export const DATA_KEPT_MS: Millis = DAY
 /** The warning comes when no more than a fifth is left. */
 const LOW_SHARE = 5n
 
-/** `open` while any lease lives; `draining` when all that live are told to end. */
-export function deploymentStatus(leases: readonly LeaseLife[]): 'open' | 'draining' | 'closed' {
-  const alive = leases.filter(({ status }) => status !== 'closed')
-  if (alive.length === 0) return 'closed'
-  return alive.every((life) => life.status === 'draining' && life.by !== 'provider')
-    ? 'draining'
-    : 'open'
-}
+/** It is over with its last lease. */
+export const deploymentIsOver = (leases: readonly { readonly state: LeaseState }[]): boolean =>
+  leases.every(({ state }) => state === 'closed')
 
 export type Purse =
   | { readonly status: 'good' }

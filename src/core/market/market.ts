@@ -5,6 +5,7 @@
 import { gpuKey, type Capacity, type FreeRoom, type Gpu } from '../protocol/capacity.ts'
 import type { Group } from '../protocol/group.ts'
 import { priceGroup, readPrices, type PriceSheet } from '../protocol/price-sheet.ts'
+import { ableNodes } from './able-nodes.ts'
 import { attributesOf, type Audits } from './attributes.ts'
 import { MAX_BIDS_PER_ORDER, type Ask, type StandingBid } from './auction.ts'
 import { CandidateHeap, type Candidate } from './candidate-heap.ts'
@@ -183,6 +184,11 @@ export class Market {
       ways: (one) => this.ways(one),
       cheapest,
     })
+  }
+
+  /** Who could run it when idle, cheapest first. Looks at every node. */
+  able(group: Group): string[] {
+    return ableNodes(group, this.#records.values(), this.ways(group))
   }
 
   /** What this very node asks; null when it has no room, or cannot, or costs too much. For an amended bid. */

@@ -2,7 +2,7 @@
  * Which nodes without a link are lost. When many vanish at once it is more likely that we do not hear than that they do
  * not speak: then nobody is given up until they had much longer.
  */
-import { MINUTE, type Millis } from '../base/time.ts'
+import { MINUTE, SECOND, type Millis } from '../base/time.ts'
 
 export type Missing = {
   /** When its link was gone. */
@@ -10,6 +10,20 @@ export type Missing = {
   /** Given up then, unless we suspect ourselves. */
   readonly until: Millis
 }
+
+/** A link that breaks and is made again is no loss; a node that was silent has had its time. */
+const BACK_MS: Millis = 3 * SECOND
+/** After a start of this gateway all of its nodes have to find it first. */
+const FIRST_LINK_MS: Millis = 30 * SECOND
+
+/** Its link broke just now. */
+export const brokenLink = (lastHeardAt: Millis, now: Millis): Missing => ({
+  since: now,
+  until: Math.max(now, lastHeardAt + BACK_MS),
+})
+
+/** It should be linked, and is not yet. */
+export const notLinkedYet = (now: Millis): Missing => ({ since: now, until: now + FIRST_LINK_MS })
 
 /** While we suspect ourselves. */
 export const DOUBT_MS: Millis = MINUTE

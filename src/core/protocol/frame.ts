@@ -15,7 +15,7 @@ export const FRAME = {
   HEARTBEAT: 5, // node → gateway, JSON `Heartbeat`
   PING: 6, // either way, 8 opaque bytes
   PONG: 7, // the same bytes back
-  RECEIPTS: 8, // node → gateway, JSON `ReceiptBatch`
+  RECEIPTS: 8, // node → gateway, lines: a `ReceiptBatch`
   RECEIPTS_ACK: 9, // gateway → node, JSON `ReceiptsAck`
   DRAIN: 10, // node → gateway: finish what runs, send nothing new
   REFUSED: 11, // either way, JSON `LinkRefusal`: why the link is closed, just before it is

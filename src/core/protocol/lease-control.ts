@@ -5,7 +5,9 @@
 import { z } from 'zod'
 import { signedBidSchema } from './bid.ts'
 import { groupSchema } from './group.ts'
+import { kinProofSchema, MAX_KIN } from './kin.ts'
 import { manifestSchema } from './manifest.ts'
+import { sealedSecretsSchema } from './secrets.ts'
 
 const id = z.string().max(60)
 const ref = { lease: id, epoch: z.int().min(1) }
@@ -26,8 +28,14 @@ export const leaseCommandSchema = z.discriminatedUnion('kind', [
     /** The node's own bid that the terms follow, where it prices by a program. */
     bid: signedBidSchema.exactOptional(),
   }),
-  /** Make it run so, whatever ran before. The manifest comes again with each change. */
-  z.object({ kind: z.literal('run'), ...ref, group: groupSchema, manifest: manifestSchema }),
+  /** Make it run so, whatever ran before. The manifest comes again with each change, and its secrets sealed. */
+  z.object({
+    kind: z.literal('run'),
+    ...ref,
+    group: groupSchema,
+    manifest: manifestSchema,
+    secrets: sealedSecretsSchema.nullable().default(null),
+  }),
   z.object({
     kind: z.literal('stop'),
     ...ref,
@@ -50,6 +58,8 @@ export const leaseCommandSchema = z.discriminatedUnion('kind', [
     /** An answer after this is late. */
     withinMs: z.int().min(1).max(MAX_BID_WINDOW_MS),
   }),
+  /** Gateways whose leases this one may speak about, too. */
+  z.object({ kind: z.literal('kin'), proofs: z.array(kinProofSchema).max(MAX_KIN) }),
 ])
 export type LeaseCommand = z.infer<typeof leaseCommandSchema>
 export type BidRequest = Extract<LeaseCommand, { kind: 'bid' }>
@@ -124,6 +134,8 @@ export const leaseReportSchema = z.discriminatedUnion('kind', [
     code: z.string().max(60),
     message: z.string().max(2000),
   }),
+  /** Its provider wants out: it runs on for the notice that the node signed, and should move before. */
+  z.object({ kind: z.literal('leaving'), ...ref, reason: z.string().max(500) }),
 ])
 export type LeaseReport = z.infer<typeof leaseReportSchema>
 /** An answer to a `BidRequest`. */

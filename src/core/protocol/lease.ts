@@ -5,6 +5,7 @@
 import { z } from 'zod'
 import { canonicalJson, type Canonical } from '../base/canonical-json.ts'
 import { refuse, type Refusal } from '../base/refusal.ts'
+import { SECOND, type Millis } from '../base/time.ts'
 import { bidSchema, checkUnitPrices, totalRate } from './bid.ts'
 import type { Group } from './group.ts'
 import { rateText } from './rate-text.ts'
@@ -43,6 +44,13 @@ export type AcceptedLease = z.infer<typeof acceptedLeaseSchema>
 
 /** What the node signs, before `LEASE_DOMAIN` is put in front. */
 export const leaseText = (lease: Lease): string => canonicalJson(lease satisfies Canonical)
+
+/** How long its provider has to keep it after giving notice, by the terms that it signed. */
+export function noticeMsOf(terms: string | null): Millis {
+  if (terms === null) return 0
+  const lease = leaseSchema.safeParse(JSON.parse(terms))
+  return lease.success ? lease.data.noticeS * SECOND : 0
+}
 
 /** What `groupHash` is the SHA-256 of. */
 export const groupText = (group: Group): string => canonicalJson(group satisfies Canonical)

@@ -1,4 +1,4 @@
-/** The manifest: what the node needs to run a group. It may hold secrets, so it travels sealed to the node's key. */
+/** The manifest: what the node needs to run a group. Its secrets travel beside it, sealed to the node's key: `secrets.ts`. */
 import { z } from 'zod'
 
 const text = z.string().max(64 * 1024)

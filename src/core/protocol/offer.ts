@@ -6,6 +6,7 @@ import { z } from 'zod'
 import { parseNanoUsd, MAX_NANO_USD_PER_MTOK, type TokenPrice } from '../base/money.ts'
 import { capacitySchema } from './capacity.ts'
 import { priceSheetSchema } from './price-sheet.ts'
+import { sealingKeySchema } from './secrets.ts'
 
 /** Keeps an offer under one control frame and a node's models on one screen. */
 export const MAX_MODELS_PER_OFFER = 64
@@ -80,6 +81,8 @@ export const offerSchema = z.strictObject({
       capacity: capacitySchema,
       /** Null: it asks a program of its provider's about each order. */
       prices: priceSheetSchema.nullable(),
+      /** What secrets for leases here are sealed to; null: none can be sent. */
+      sealing: sealingKeySchema.nullable().default(null),
     })
     .nullable()
     .default(null),

@@ -4,7 +4,14 @@ import fc from 'fast-check'
 import { isRefusal } from '../base/refusal.ts'
 import { encodeFrame, FRAME, MAX_FRAME_PAYLOAD_BYTES, readFrames } from './frame.ts'
 import { readInferenceRequest } from './inference-request.ts'
-import { checkReceiptPrice, receiptIdOf, type Receipt } from './receipt.ts'
+import {
+  checkReceiptPrice,
+  MAX_RECEIPTS_PER_BATCH,
+  readReceiptBatch,
+  receiptBatchLines,
+  receiptIdOf,
+  type Receipt,
+} from './receipt.ts'
 import { decodeTokenChunks, encodeTokenChunks, MAX_TOKEN_PART_BYTES } from './token-chunk.ts'
 
 const join = (...frames: Uint8Array[]) => new Uint8Array(Buffer.concat(frames))
@@ -222,7 +229,25 @@ describe('readInferenceRequest', () => {
   })
 })
 
+const batchOf = (receipts: string[]) => ({ signedAtMs: 1, signature: 's', receipts })
+const again = (receipts: string[]) => readReceiptBatch(receiptBatchLines(batchOf(receipts)))
+
 describe('receipts', () => {
+  it('travel as lines, within limits tested at their edges', () => {
+    for (const receipts of [['{"a":"é"}', '{}'], ['x'.repeat(8192)], Array(256).fill('{}')])
+      assert.deepEqual(again(receipts), batchOf(receipts))
+    assert.equal(again(['x'.repeat(8193)]), 'a receipt of 8193 characters, limit 8192')
+    assert.equal(again(Array(MAX_RECEIPTS_PER_BATCH + 1).fill('{}')), '257 receipts, not 1 to 256')
+    assert.equal(readReceiptBatch('{"signedAtMs":1,"signature":"s"}'), '0 receipts, not 1 to 256')
+    assert.equal(readReceiptBatch('{"signedAtMs":1\n{}'), 'its first line is not JSON')
+    for (const head of [
+      '1',
+      '{"signedAtMs":-1,"signature":"s"}',
+      '{"signedAtMs":1,"signature":"s","x":1}',
+    ])
+      assert.equal(readReceiptBatch(`${head}\n{}`), 'its first line is not a signature')
+  })
+
   it('price themselves, with the carry', () => {
     const receipt = {
       billedInputTokens: 1,

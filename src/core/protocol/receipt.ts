@@ -9,7 +9,7 @@
 import { z } from 'zod'
 import { canonicalJson, type Canonical } from '../base/canonical-json.ts'
 import { priceTokens, type TokenPrice } from '../base/money.ts'
-import { isCount, isRecord } from './read-fields.ts'
+import { isCount, isRecord, type Fields } from './read-fields.ts'
 
 export const RECEIPT_DOMAIN = 'baseload receipts v1\n'
 /** A node signs at the latest after this long, so that a tenant can see a receipt soon after its answer. */
@@ -66,72 +66,94 @@ export type Receipt = z.infer<typeof receiptSchema>
 
 /** What `receiptSchema` takes, told by hand: one comes with every request. */
 export function isReceipt(value: unknown): value is Receipt {
-  if (!isRecord(value)) return false
-  for (const [name, isFine] of RECEIPT_CHECKS) if (!isFine(value[name])) return false
-  return Object.keys(value).length === RECEIPT_CHECKS.length
+  return isRecord(value) && isIdentity(value) && isWork(value) && isPrice(value) && hasNoMore(value)
 }
 
-type Check = (value: unknown) => boolean
+const isIdentity = (r: Fields): boolean =>
+  r['v'] === 1 &&
+  isText(r['id'], 60) &&
+  isText(r['attempt'], 60) &&
+  isText(r['request'], 60) &&
+  isText(r['gateway'], 60) &&
+  isText(r['node'], 60) &&
+  isText(r['nodeKey'], 60) &&
+  isHash(r['previous'])
 
-const isText =
-  (most: number): Check =>
-  (value) =>
-    typeof value === 'string' && value.length <= most
-const matches =
-  (pattern: RegExp): Check =>
-  (value) =>
-    typeof value === 'string' && pattern.test(value)
-const isWithin =
-  (most: number): Check =>
-  (value) =>
-    isCount(value) && value <= most
-const isId = isText(60)
-const isHash = matches(HASH)
-const isNano = matches(NANO)
-const isCarry = isWithin(999_999)
-const isSeed = isWithin(0xffff_ffff)
+const isWork = (r: Fields): boolean =>
+  (r['api'] === 'chat' || r['api'] === 'completion' || r['api'] === 'embedding') &&
+  isText(r['model'], 200) &&
+  isText(r['modelDigest'], 300) &&
+  isText(r['engine'], 200) &&
+  isHash(r['requestHash']) &&
+  isHash(r['outputHash']) &&
+  isHash(r['textHash']) &&
+  isCount(r['choice']) &&
+  (r['seed'] === null || isWithin(r['seed'], 0xffff_ffff)) &&
+  isCount(r['firstToken']) &&
+  isFinish(r['finish']) &&
+  isCount(r['startedAtMs']) &&
+  isCount(r['finishedAtMs'])
 
-const RECEIPT_CHECKS = Object.entries<Check>({
-  v: (value) => value === 1,
-  id: isId,
-  attempt: isId,
-  request: isId,
-  gateway: isId,
-  node: isId,
-  nodeKey: isId,
-  api: (value) => value === 'chat' || value === 'completion' || value === 'embedding',
-  model: isText(200),
-  modelDigest: isText(300),
-  engine: isText(200),
-  requestHash: isHash,
-  outputHash: isHash,
-  textHash: isHash,
-  choice: isCount,
-  seed: (value) => value === null || isSeed(value),
-  firstToken: isCount,
-  inputTokens: isCount,
-  billedInputTokens: isCount,
-  outputTokens: isCount,
-  finish: matches(/^(stop|length|cancelled|failed)$/),
-  startedAtMs: isCount,
-  finishedAtMs: isCount,
-  inputNanoUsdPerMTok: isNano,
-  outputNanoUsdPerMTok: isNano,
-  carryIn: isCarry,
-  carryOut: isCarry,
-  nanoUsd: isNano,
-  previous: isHash,
-} satisfies Record<keyof Receipt, Check>)
+const isPrice = (r: Fields): boolean =>
+  isCount(r['inputTokens']) &&
+  isCount(r['billedInputTokens']) &&
+  isCount(r['outputTokens']) &&
+  isNano(r['inputNanoUsdPerMTok']) &&
+  isNano(r['outputNanoUsdPerMTok']) &&
+  isNano(r['nanoUsd']) &&
+  isWithin(r['carryIn'], 999_999) &&
+  isWithin(r['carryOut'], 999_999)
 
-/** One batch on the link: the exact signed texts in leaf order. The gateway works the root out again. */
-export const receiptBatchSchema = z.strictObject({
+const RECEIPT_FIELDS = Object.keys(receiptSchema.shape).length
+
+/** All that must be there is; counted, so that nothing else is. */
+function hasNoMore(receipt: Fields): boolean {
+  let fields = 0
+  for (const name in receipt) if (Object.hasOwn(receipt, name)) fields += 1
+  return fields === RECEIPT_FIELDS
+}
+
+const isText = (value: unknown, most: number): boolean =>
+  typeof value === 'string' && value.length <= most
+const isHash = (value: unknown): boolean => typeof value === 'string' && HASH.test(value)
+const isNano = (value: unknown): boolean => typeof value === 'string' && NANO.test(value)
+const isWithin = (value: unknown, most: number): boolean => isCount(value) && value <= most
+const isFinish = (value: unknown): boolean =>
+  value === 'stop' || value === 'length' || value === 'cancelled' || value === 'failed'
+
+const batchHeadSchema = z.strictObject({
   signedAtMs: z.int().min(0),
   /** base64url Ed25519 over `batchText`. */
   signature: z.string().max(200),
-  /** Canonical JSON of each receipt. */
-  receipts: z.array(z.string().max(8192)).min(1).max(MAX_RECEIPTS_PER_BATCH),
 })
-export type ReceiptBatch = z.infer<typeof receiptBatchSchema>
+/** One batch on the link: the exact signed texts in leaf order. The gateway works the root out again. */
+export type ReceiptBatch = z.infer<typeof batchHeadSchema> & {
+  /** Canonical JSON of each receipt, at most `MAX_RECEIPT_CHARACTERS`. */
+  readonly receipts: readonly string[]
+}
+
+const MAX_RECEIPT_CHARACTERS = 8192
+
+/** A batch as it travels: a line for the signature, then a line a receipt. Canonical JSON has no line breaks. */
+export function receiptBatchLines({ signedAtMs, signature, receipts }: ReceiptBatch): string {
+  return [JSON.stringify({ signedAtMs, signature }), ...receipts].join('\n')
+}
+
+/** The other way; or what is malformed. Of the receipts only their sizes are looked at. */
+export function readReceiptBatch(lines: string): ReceiptBatch | string {
+  const [head = '', ...receipts] = lines.split('\n')
+  if (receipts.length === 0 || receipts.length > MAX_RECEIPTS_PER_BATCH)
+    return `${receipts.length} receipts, not 1 to ${MAX_RECEIPTS_PER_BATCH}`
+  const tooLong = receipts.find(({ length }) => length > MAX_RECEIPT_CHARACTERS)
+  if (tooLong !== undefined)
+    return `a receipt of ${tooLong.length} characters, limit ${MAX_RECEIPT_CHARACTERS}`
+  try {
+    const read = batchHeadSchema.safeParse(JSON.parse(head))
+    return read.success ? { ...read.data, receipts } : 'its first line is not a signature'
+  } catch {
+    return 'its first line is not JSON'
+  }
+}
 
 /** Ids that are durably committed: the node may forget them. */
 export const receiptsAckSchema = z.strictObject({

@@ -25,6 +25,7 @@ export type Credentials = {
   readonly email: string
   readonly username: string
   readonly password: string
+  readonly passwordPlace: Place
 }
 
 const PERMISSIONS = ['deployment', 'logs', 'events'] as const
@@ -218,8 +219,9 @@ function readCredentials(report: Report, tree: Tree | undefined): Credentials | 
   if (email && emailText.length < SHORTEST_EMAIL)
     report.warn(email.place, { message: "Akash's Console wants an email of at least 5 characters" })
   const password = wanted('password', 'password: "…"')
+  const passwordPlace = mapping.entries.get('password')?.place ?? mapping.place
   if (password !== '' && password.length < SHORTEST_PASSWORD)
-    report.warn(mapping.entries.get('password')?.place ?? mapping.place, {
+    report.warn(passwordPlace, {
       message: "Akash's Console wants a password of at least 6 characters",
     })
   return {
@@ -227,5 +229,6 @@ function readCredentials(report: Report, tree: Tree | undefined): Credentials | 
     email: emailText,
     username: wanted('username', 'username: me'),
     password,
+    passwordPlace,
   }
 }

@@ -9,6 +9,9 @@ export const CORS_HEADERS = {
   'access-control-expose-headers': '*',
 } as const
 
+/** `CORS_HEADERS` as node:http takes a list. */
+export const CORS_HEADER_LIST: readonly string[] = Object.entries(CORS_HEADERS).flat()
+
 /** Answer to OPTIONS. `authorization` is named because `*` does not cover it. */
 export const PREFLIGHT_HEADERS = {
   ...CORS_HEADERS,

@@ -1,6 +1,7 @@
 /** Answers over node:http: JSON, and refusals in OpenAI's shape. */
 import type { IncomingMessage, OutgoingHttpHeaders, ServerResponse } from 'node:http'
 import { errorBody, REFUSALS, type Refusal } from '../../core/base/refusal.ts'
+import { atTurnEnd } from './turn-end.ts'
 
 /** How long an unwanted body is read and thrown away, so that its sender comes to see why it was refused. */
 const LINGER_MS = 5_000
@@ -16,6 +17,26 @@ export function sendJson(
 ): void {
   if (res.destroyed || res.headersSent) return
   res.writeHead(status, jsonHeaders(body, headers)).end(body)
+}
+
+/** Names and values, one after the other, as node:http takes them: cheaper to make than an object for every answer. */
+export type HeaderList = readonly string[]
+
+/** The same as an object, for what is seldom sent. No name may be there twice. */
+export function headersOf(list: HeaderList): Record<string, string> {
+  const headers: Record<string, string> = {}
+  for (let i = 0; i < list.length; i += 2) headers[list[i] ?? ''] = list[i + 1] ?? ''
+  return headers
+}
+
+/** `sendJson` for the hot path: with 200, and at the end of the turn, together with all others' answers. */
+export function sendJsonSoon(res: ServerResponse, body: string, headers: HeaderList): void {
+  atTurnEnd(() => {
+    if (res.destroyed || res.headersSent) return
+    const length = String(Buffer.byteLength(body))
+    const all = ['content-type', 'application/json', 'content-length', length, ...headers]
+    res.writeHead(200, all).end(body)
+  })
 }
 
 /**

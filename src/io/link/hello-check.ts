@@ -16,6 +16,7 @@ import {
 } from '../../core/protocol/offer.ts'
 import type { Millis } from '../../core/base/time.ts'
 import { idOfKey, verifySignature } from '../keys/identity.ts'
+import { isSealingKeyOf } from '../keys/secret-envelope.ts'
 import type { LinkCode } from './close-reason.ts'
 import { readJson } from './json-payload.ts'
 
@@ -75,6 +76,9 @@ export function checkOffer(
       `offer sequence ${offer.sequence} is below ${lastSequence}, the last one of ${node}; sign a higher one`,
     )
   }
+  const sealing = offer.leases?.sealing ?? null
+  if (sealing !== null && !isSealingKeyOf(node, nodeKey, sealing))
+    return badOffer(`the sealing key is not signed by the key of ${node}`)
   return { ...offer, models: offer.models.map(sharedModel) }
 }
 

@@ -15,7 +15,7 @@ import {
   type Welcome,
 } from '../../core/protocol/link.ts'
 import type { SignedOffer } from '../../core/protocol/offer.ts'
-import type { ReceiptBatch } from '../../core/protocol/receipt.ts'
+import { receiptBatchLines, type ReceiptBatch } from '../../core/protocol/receipt.ts'
 import { TUNNEL_PATH } from '../../core/protocol/tunnel.ts'
 import type { Identity } from '../keys/identity.ts'
 import type { Logger } from '../telemetry/logger.ts'
@@ -126,7 +126,7 @@ class GatewayDialler implements LinkClient {
   sendReceipts(batch: ReceiptBatch): boolean {
     const socket = this.#session?.socket
     if (socket === undefined || socket.unsentBytes > MAX_UNSENT_FOR_RECEIPTS_BYTES) return false
-    socket.writeJson(FRAME.RECEIPTS, 0, batch)
+    socket.write(FRAME.RECEIPTS, 0, Buffer.from(receiptBatchLines(batch)))
     return true
   }
 

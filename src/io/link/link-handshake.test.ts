@@ -3,7 +3,10 @@ import { connect } from 'node:net'
 import { describe, it } from 'node:test'
 import { FRAME, MAX_MESSAGE_BYTES } from '../../core/protocol/frame.ts'
 import { LINK_PATH, MAX_CLOCK_SKEW_MS, type Hello } from '../../core/protocol/link.ts'
+import type { Offer } from '../../core/protocol/offer.ts'
 import { ephemeralIdentity, type Identity } from '../keys/identity.ts'
+import { ephemeralSealingKey } from '../keys/sealed-box.ts'
+import { signSealingKey } from '../keys/secret-envelope.ts'
 import {
   dialRaw,
   helloRaw,
@@ -85,6 +88,12 @@ describe('link handshake', { timeout }, () => {
       (h) => ({ ...h, offer: signOffer(self, { ...offerOf(self, 1), models: 'none' }) }),
       'link_bad_offer',
       /models/,
+    ],
+    [
+      'a sealing key that somebody else signed',
+      (h) => ({ ...h, offer: signOffer(self, leasingOffer(self, other)) }),
+      'link_bad_offer',
+      /the sealing key is not signed by the key of node_/,
     ],
     ['a HELLO that cannot be read', () => ({ version: 1 }), 'link_malformed_frame', /HELLO: node/],
   ]
@@ -210,3 +219,37 @@ async function setup(
   t.after(() => gateway.close())
   return gateway
 }
+
+/** An offer of leases whose sealing key `signer` vouches for. */
+const leasingOffer = (identity: Identity, signer: Identity): Offer => ({
+  ...offerOf(identity, 1),
+  leases: {
+    capacity: {
+      runtime: 'docker/27.3.1',
+      isolation: 'container',
+      cpuArch: 'amd64',
+      cpuMilli: 1_000,
+      memoryBytes: 1,
+      ephemeralBytes: 1,
+      persistent: [],
+      gpus: [],
+      ips: 0,
+      attributes: {},
+      tier: 'community',
+      region: null,
+      egress: { mbitPerSecond: 1, gibPerMonth: null },
+      cachedImages: [],
+      noticeS: 0,
+    },
+    prices: {
+      per: 'hour',
+      cpuThread: '1',
+      memoryGiB: '0',
+      storageGiB: { ephemeral: '0' },
+      gpu: {},
+      port: '0',
+      ip: '0',
+    },
+    sealing: signSealingKey(signer, ephemeralSealingKey()),
+  },
+})

@@ -5,7 +5,7 @@ import { FRAME } from '../../core/protocol/frame.ts'
 import { leaseReportSchema, type LeaseCommand } from '../../core/protocol/lease-control.ts'
 import { heartbeatSchema, type AttemptHeader, type Heartbeat } from '../../core/protocol/link.ts'
 import { signedOfferSchema, type Offer, type SignedOffer } from '../../core/protocol/offer.ts'
-import { MAX_RECEIPTS_PER_BATCH, receiptBatchSchema } from '../../core/protocol/receipt.ts'
+import { MAX_RECEIPTS_PER_BATCH, readReceiptBatch } from '../../core/protocol/receipt.ts'
 import {
   tunnelRefusedSchema,
   type OpenTunnel,
@@ -260,8 +260,8 @@ export class LinkedNode implements NodeLink, LinkSocketOwner, AttemptLink, Asked
   }
 
   #receipts(payload: Uint8Array): string | null {
-    const batch = readJson(receiptBatchSchema, payload)
-    if (batch instanceof Error) return `RECEIPTS: ${batch.message}`
+    const batch = readReceiptBatch(textOf(payload))
+    if (typeof batch === 'string') return `RECEIPTS: ${batch}`
     this.#house.events.receipts(this, batch)
     return null
   }

@@ -7,6 +7,7 @@ import { groupSchema } from '../../core/protocol/group.ts'
 import { leaseReportSchema, type LeaseState } from '../../core/protocol/lease-control.ts'
 import { manifestSchema } from '../../core/protocol/manifest.ts'
 import { rateText } from '../../core/protocol/rate-text.ts'
+import { secretEnvelopeSchema } from '../../core/protocol/secrets.ts'
 
 const replicas = leaseReportSchema.options[2].shape.replicas
 
@@ -14,6 +15,8 @@ const replicas = leaseReportSchema.options[2].shape.replicas
 export const leaseDocSchema = z.object({
   group: groupSchema,
   manifest: manifestSchema,
+  /** Sealed by its tenant; null: it has none. */
+  secrets: secretEnvelopeSchema.nullable().default(null),
   message: z.string(),
   /** Atto-dollars a second, for the whole group. */
   rate: rateText,
@@ -26,6 +29,13 @@ export const leaseDocSchema = z.object({
   replicas,
   /** Nodes that had it and failed, not to be asked again for a while. */
   avoid: z.array(z.object({ node: z.string(), until: z.number() })),
+  /** Nodes in a row that could not start it. */
+  failedStarts: z.number().default(0),
+  /** Who wanted its end, and when it is over at the latest; null while nobody does. */
+  drain: z
+    .object({ by: z.enum(['tenant', 'money', 'provider']), until: z.number() })
+    .nullable()
+    .default(null),
   /** How its money stands: for the warning, the grace and the end. */
   purse: z.discriminatedUnion('status', [
     z.object({ status: z.enum(['good', 'low', 'over']) }),
@@ -117,8 +127,8 @@ export const DEPLOYMENT_KEY_MS: Millis = DAY
 
 export type DeploymentStore = {
   /**
-   * The deployment, its leases, first events and key, in one commit. The same id again changes nothing. False: another
-   * deployment was made with that key, and nothing of this one is there.
+   * The deployment, its leases, first events and key, in one commit; the same again changes nothing. False: the id or the
+   * key is another's, and nothing of this one is there.
    */
   createDeployment(
     stored: StoredDeployment,
@@ -144,6 +154,9 @@ export type DeploymentStore = {
   findDeployment(account: string, idOrName: string): Promise<StoredDeployment | null>
   /** Every lease that has a node, for ingress and links: closed ones left out. */
   placedLeases(): Promise<LeaseRecord[]>
+  /** Open leases that other gateways look after. */
+  leasesElsewhere(gateway: string): Promise<LeaseRecord[]>
+  /** It is closed once: again changes nothing, and tells nothing. */
   changeDeployment(
     id: string,
     change: Partial<Pick<DeploymentRecord, 'sdl' | 'closedAt' | 'closeReason' | 'name'>>,
@@ -156,8 +169,6 @@ export type DeploymentStore = {
     change: LeaseChange,
     events: readonly NewDeploymentEvent[],
   ): Promise<LeaseRecord | null>
-  /** A lease that an update of the SDL added. */
-  addLease(lease: LeaseRecord, events: readonly NewDeploymentEvent[]): Promise<void>
   addDeploymentEvents(deployment: string, events: readonly NewDeploymentEvent[]): Promise<void>
   deploymentEvents(
     deployment: string,

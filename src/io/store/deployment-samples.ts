@@ -50,6 +50,7 @@ export function aDeployment(account: string): StoredDeployment {
             units: [{ id: 1, resources, count: 1, endpoints, maxRate: HOUR_RATE }],
             minNoticeS: null,
           },
+          secrets: null,
           manifest: {
             group: 'here',
             services: [
@@ -77,6 +78,8 @@ export function aDeployment(account: string): StoredDeployment {
           startedAt: null,
           replicas: [],
           avoid: [],
+          failedStarts: 0,
+          drain: null,
           purse: { status: 'good' },
         },
       },

@@ -104,6 +104,20 @@ describe('paying for leased time', () => {
   })
 })
 
+describe('a deployment that is made', () => {
+  it('is made once, however often it is told, and never over another', async (t) => {
+    const { store, stored, account } = await setup(t)
+    assert.equal(await store.createDeployment(stored, 'gw_a', 16_000, []), true, 'the same again')
+    const [lease] = aDeployment(account).leases
+    assert.ok(lease)
+    const { id } = stored.deployment
+    const other = { ...stored, leases: [{ ...lease, deployment: id }] }
+    assert.equal(await store.createDeployment(other, 'gw_a', 16_000, []), false)
+    const found = await store.findDeployment(account, id)
+    assert.deepEqual(found?.leases, stored.leases)
+  })
+})
+
 /** A tenant with 10,000 nano-dollars, of which 5,000 are held for a lease that runs at `node_x`. */
 async function setup(t: TestContext) {
   const store = await testStore(t)

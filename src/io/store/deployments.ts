@@ -19,13 +19,20 @@ import { payLeases } from './lease-payments.ts'
 export const deploymentsIn = (database: Database): DeploymentStore => ({
   createDeployment: ({ deployment, leases }, gateway, claimedUntil, events, once = null) =>
     database.transaction(async (sql) => {
-      if (once !== null && !(await insertKey(sql, deployment, once))) return false
       const { id, account, apiKey, name, rule, sdl, createdAt } = deployment
       const made = await sql`
         insert into deployments (id, account, api_key, name, rule, sdl, created_at, gateway, claimed_until)
         values (${id}, ${account}, ${apiKey}, ${name}, ${rule}, ${sdl}, ${createdAt}, ${gateway}, ${claimedUntil})
         on conflict (id) do nothing returning id`
-      if (made.length === 0) return true
+      if (made.length === 0) {
+        const again =
+          await sql`select 1 from leases where id = ${leases[0]?.id ?? ''} and deployment = ${id}`
+        return again.length > 0
+      }
+      if (once !== null && !(await insertKey(sql, deployment, once))) {
+        await sql`delete from deployments where id = ${id}`
+        return false
+      }
       for (const lease of leases) await insertLease(sql, lease)
       await insertEvents(sql, id, events)
       return true
@@ -76,15 +83,24 @@ export const deploymentsIn = (database: Database): DeploymentStore => ({
     return rows.map(leaseOf)
   },
 
+  async leasesElsewhere(gateway) {
+    const rows = await database.run(
+      (sql) => sql<LeaseRow[]>`
+        select l.* from leases l join deployments d on d.id = l.deployment
+        where d.closed_at is null and d.gateway <> ${gateway} and l.state <> 'closed'`,
+    )
+    return rows.map(leaseOf)
+  },
+
   changeDeployment: (id, change, events) =>
     database.transaction(async (sql) => {
       const { sdl, name, closedAt, closeReason } = change
-      await sql`
+      const changed = await sql`
         update deployments set sdl = coalesce(${sdl ?? null}, sdl), name = coalesce(${name ?? null}, name),
           closed_at = coalesce(closed_at, ${closedAt ?? null}),
           close_reason = coalesce(close_reason, ${closeReason ?? null})
-        where id = ${id}`
-      await insertEvents(sql, id, events)
+        where id = ${id} and (closed_at is null or ${closedAt === undefined}) returning id`
+      if (changed.length > 0) await insertEvents(sql, id, events)
     }),
 
   changeLease: (id, revision, change, events) =>
@@ -101,12 +117,6 @@ export const deploymentsIn = (database: Database): DeploymentStore => ({
       if (!row) return null
       await insertEvents(sql, row.deployment, events)
       return leaseOf(row)
-    }),
-
-  addLease: (lease, events) =>
-    database.transaction(async (sql) => {
-      await insertLease(sql, lease)
-      await insertEvents(sql, lease.deployment, events)
     }),
 
   addDeploymentEvents: (deployment, events) =>

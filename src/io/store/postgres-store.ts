@@ -3,7 +3,9 @@ import type { Logger } from '../telemetry/logger.ts'
 import { accountsIn } from './accounts.ts'
 import { auditLedger } from './audit.ts'
 import { openDatabase } from './database.ts'
+import { commandsIn } from './deployment-commands.ts'
 import { deploymentsIn } from './deployments.ts'
+import { gatewaysIn } from './gateways.ts'
 import { holdsIn } from './holds.ts'
 import { keysIn } from './keys.ts'
 import { migrate } from './migrate.ts'
@@ -43,6 +45,8 @@ export async function createPostgresStore(options: PostgresStoreOptions): Promis
     ...receiptsIn(database),
     ...nodesIn(database),
     ...deploymentsIn(database),
+    ...commandsIn(database),
+    ...gatewaysIn(database),
     async ping() {
       await database.run((sql) => sql`select 1`, PING_DEADLINE_MS)
     },

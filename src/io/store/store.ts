@@ -7,7 +7,9 @@ import type { Refusal } from '../../core/base/refusal.ts'
 import type { Millis } from '../../core/base/time.ts'
 import type { Tier } from '../../core/protocol/tier.ts'
 import type { ProvenReceipt } from '../../core/protocol/receipt.ts'
+import type { CommandStore } from './deployment-commands.ts'
 import type { DeploymentStore } from './deployment-records.ts'
+import type { GatewayStore } from './gateways.ts'
 
 export type AccountKind = 'tenant' | 'operator'
 export type Account = {
@@ -157,62 +159,64 @@ export type LedgerAudit = {
   readonly wrong: readonly string[]
 }
 
-export type Store = DeploymentStore & {
-  // Accounts and keys.
-  /** The same id again changes nothing and gives what is there. */
-  createAccount(account: Pick<Account, 'id' | 'kind' | 'name' | 'limits'>): Promise<Account>
-  account(id: string): Promise<Account | null>
-  accounts(): Promise<Account[]>
-  createKey(key: NewApiKey): Promise<ApiKey>
-  updateKey(
-    account: string,
-    id: string,
-    change: Partial<Pick<ApiKey, 'name' | 'limits' | 'budgetNanoUsd' | 'expiresAt' | 'scopes'>>,
-  ): Promise<ApiKey | null>
-  revokeKey(account: string, id: string): Promise<ApiKey | null>
-  keys(account: string): Promise<ApiKey[]>
-  keyByHash(hash: string): Promise<ApiKey | null>
-  /** Keys changed after this revision, oldest first, for caches; at most 10,000. */
-  keysSince(revision: bigint): Promise<ApiKey[]>
-  /** What these keys have spent by now, over all gateways. */
-  keySpending(ids: readonly string[]): Promise<ReadonlyMap<string, NanoUsd>>
+export type Store = DeploymentStore &
+  CommandStore &
+  GatewayStore & {
+    // Accounts and keys.
+    /** The same id again changes nothing and gives what is there. */
+    createAccount(account: Pick<Account, 'id' | 'kind' | 'name' | 'limits'>): Promise<Account>
+    account(id: string): Promise<Account | null>
+    accounts(): Promise<Account[]>
+    createKey(key: NewApiKey): Promise<ApiKey>
+    updateKey(
+      account: string,
+      id: string,
+      change: Partial<Pick<ApiKey, 'name' | 'limits' | 'budgetNanoUsd' | 'expiresAt' | 'scopes'>>,
+    ): Promise<ApiKey | null>
+    revokeKey(account: string, id: string): Promise<ApiKey | null>
+    keys(account: string): Promise<ApiKey[]>
+    keyByHash(hash: string): Promise<ApiKey | null>
+    /** Keys changed after this revision, oldest first, for caches; at most 10,000. */
+    keysSince(revision: bigint): Promise<ApiKey[]>
+    /** What these keys have spent by now, over all gateways. */
+    keySpending(ids: readonly string[]): Promise<ReadonlyMap<string, NanoUsd>>
 
-  // Money.
-  transfer(transfer: Transfer): Promise<'posted' | 'duplicate' | Refusal>
-  balance(ledgerAccount: string): Promise<Balance>
-  /** Sets money aside: `insufficient_balance` with both numbers when it is not there. The same id and amount again is fine. */
-  openHold(hold: {
-    id: string
-    account: string
-    nanoUsd: NanoUsd
-    gateway: string
-    expiresAt: Millis
-  }): Promise<null | Refusal>
-  /** Pushes the end of these open holds further out; unknown or closed ones are left alone. */
-  renewHolds(ids: readonly string[], expiresAt: Millis): Promise<void>
-  /** Gives back what is left of a hold. Closing twice is fine. */
-  closeHold(id: string): Promise<void>
-  /** Gives back all holds past their end, and returns how many. */
-  expireHolds(now: Millis): Promise<number>
-  /** Every open hold of this gateway's earlier lives: given back once their receipts had time to arrive. */
-  closeHoldsOf(gateway: string, openedBefore: Millis): Promise<number>
-  /** All or nothing in one durable commit; an outcome for each settlement, in order. At most 500. */
-  settle(batch: readonly Settlement[]): Promise<SettleOutcome[]>
-  audit(): Promise<LedgerAudit>
+    // Money.
+    transfer(transfer: Transfer): Promise<'posted' | 'duplicate' | Refusal>
+    balance(ledgerAccount: string): Promise<Balance>
+    /** Sets money aside: `insufficient_balance` with both numbers when it is not there. The same id and amount again is fine. */
+    openHold(hold: {
+      id: string
+      account: string
+      nanoUsd: NanoUsd
+      gateway: string
+      expiresAt: Millis
+    }): Promise<null | Refusal>
+    /** Pushes the end of these open holds further out; unknown or closed ones are left alone. */
+    renewHolds(ids: readonly string[], expiresAt: Millis): Promise<void>
+    /** Gives back what is left of a hold. Closing twice is fine. */
+    closeHold(id: string): Promise<void>
+    /** Gives back all holds past their end, and returns how many. */
+    expireHolds(now: Millis): Promise<number>
+    /** Every open hold of this gateway's earlier lives: given back once their receipts had time to arrive. */
+    closeHoldsOf(gateway: string, openedBefore: Millis): Promise<number>
+    /** All or nothing in one durable commit; an outcome for each settlement, in order. At most 500. */
+    settle(batch: readonly Settlement[]): Promise<SettleOutcome[]>
+    audit(): Promise<LedgerAudit>
 
-  // What happened.
-  usage(account: string, since: Millis, until: Millis): Promise<UsageSummary[]>
-  recentUsage(account: string, limit: number): Promise<Usage[]>
-  /** The receipts of a request or one receipt by id; only those of this account, or of any with null. */
-  receipts(account: string | null, id: string): Promise<ProvenReceipt[]>
+    // What happened.
+    usage(account: string, since: Millis, until: Millis): Promise<UsageSummary[]>
+    recentUsage(account: string, limit: number): Promise<Usage[]>
+    /** The receipts of a request or one receipt by id; only those of this account, or of any with null. */
+    receipts(account: string | null, id: string): Promise<ProvenReceipt[]>
 
-  // Nodes.
-  /** Notes that a node is linked; `linkedSeconds` is how long it was since it was last noted. */
-  nodeSeen(node: string, nodeKey: string, now: Millis, linkedSeconds: number): Promise<NodeRecord>
-  nodes(): Promise<NodeRecord[]>
-  setTier(node: string, tier: Tier): Promise<NodeRecord | null>
+    // Nodes.
+    /** Notes that a node is linked; `linkedSeconds` is how long it was since it was last noted. */
+    nodeSeen(node: string, nodeKey: string, now: Millis, linkedSeconds: number): Promise<NodeRecord>
+    nodes(): Promise<NodeRecord[]>
+    setTier(node: string, tier: Tier): Promise<NodeRecord | null>
 
-  /** Resolves when the database answers. */
-  ping(): Promise<void>
-  close(): Promise<void>
-}
+    /** Resolves when the database answers. */
+    ping(): Promise<void>
+    close(): Promise<void>
+  }

@@ -1,6 +1,6 @@
 /** What a choice has given so far, over all its attempts: the log from which another node can go on. */
 import { MAX_ATTEMPT_HEADER_BYTES } from '../../core/protocol/link.ts'
-import type { TokenChunk } from '../../core/protocol/token-chunk.ts'
+import { joinedText, type TokenChunk } from '../../core/protocol/token-chunk.ts'
 import { Replay } from '../../core/routing/replay.ts'
 import { GrowingText } from './growing-text.ts'
 
@@ -23,11 +23,12 @@ export class Answer {
   /** Adds what an attempt gave and returns what of it is new to the tenant; null when a replay gives something else. */
   add(chunks: readonly TokenChunk[], attemptIds: readonly number[]): readonly TokenChunk[] | null {
     const fresh = this.#replay ? this.#repeated(this.#replay, chunks, attemptIds) : chunks
-    for (const { id, text, logprob } of fresh ?? []) {
+    if (fresh === null) return null
+    for (const { id, logprob } of fresh) {
       this.ids.push(id)
-      this.#text.add(text)
       if (logprob !== '') this.logprobs.push(logprob)
     }
+    this.#text.add(joinedText(fresh))
     return fresh
   }
 

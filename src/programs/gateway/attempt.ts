@@ -8,7 +8,7 @@ import type { Millis } from '../../core/base/time.ts'
 import type { Api } from '../../core/protocol/inference-request.ts'
 import type { AttemptEnd, AttemptError, AttemptHeader } from '../../core/protocol/link.ts'
 import { receiptIdOf } from '../../core/protocol/receipt.ts'
-import type { TokenChunk } from '../../core/protocol/token-chunk.ts'
+import { joinedText, type TokenChunk } from '../../core/protocol/token-chunk.ts'
 import {
   recordBusy,
   recordDispatch,
@@ -224,10 +224,8 @@ export class Attempt implements AttemptHandler {
     if (chunks.length === 0) return
     this.#untakenBytes += payload.length
     this.#clock(chunks.length)
-    for (const { id, text } of chunks) {
-      this.ids.push(id)
-      this.#text.add(text)
-    }
+    for (const { id } of chunks) this.ids.push(id)
+    this.#text.add(joinedText(chunks))
     this.#owner.chunks(this, chunks, payload.length)
   }
 

@@ -1,6 +1,7 @@
 /** Bills of answers that went straight, that moved, that were hedged or that failed over. */
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
+import { headersOf } from '../../io/http/respond.ts'
 import { billHeaders, billOf } from './bill.ts'
 import { aStartedChoice, greedy } from './choice-kit.ts'
 import { readListPrices } from './list-prices.ts'
@@ -23,7 +24,7 @@ describe('bill', () => {
       ['170000', '0.00017', [1], null],
     )
     assert.equal(json.attempts[0].receipt, bill.receipts[0])
-    assert.deepEqual(billHeaders(bill), {
+    assert.deepEqual(headersOf(billHeaders(bill)), {
       'x-baseload-attempts': '1',
       'x-baseload-node': bill.nodes[0],
       'x-baseload-receipt': bill.receipts[0],
@@ -84,7 +85,7 @@ describe('bill', () => {
     const bill = billOf([net.choice], 1, readListPrices([{ model: 'bard-3m', ...list, ...prices }]))
     const { saving } = JSON.parse(bill.json)
     assert.deepEqual(saving, { ...list, percent: '50 %', list_usd: '0.00034' })
-    assert.equal(billHeaders(bill)['x-baseload-saving'], '50 %')
+    assert.equal(headersOf(billHeaders(bill))['x-baseload-saving'], '50 %')
   })
 })
 

@@ -1,6 +1,7 @@
 /** What a request cost and who did it: for headers, for the `baseload` object, and for the log's line. */
 import { formatUsd, priceTokens, type NanoUsd } from '../../core/base/money.ts'
 import { savingAgainst, type ListPrice } from '../../core/routing/saving.ts'
+import type { HeaderList } from '../../io/http/respond.ts'
 import type { Attempt } from './attempt.ts'
 import type { Choice } from './choice.ts'
 import type { Usage } from './render-generation.ts'
@@ -8,6 +9,8 @@ import type { Usage } from './render-generation.ts'
 export type Bill = {
   readonly usage: Usage
   readonly nanoUsd: NanoUsd
+  /** `nanoUsd` in dollars, for people. */
+  readonly usd: string
   readonly nodes: readonly string[]
   readonly receipts: readonly string[]
   readonly attempts: number
@@ -25,7 +28,7 @@ export function billOf(
   n: number,
   listPrices: ReadonlyMap<string, ListPrice>,
 ): Bill {
-  const attempts: Described[] = []
+  const attempts: string[] = []
   const seeds: number[] = []
   const nodes: string[] = []
   const receipts: string[] = []
@@ -44,16 +47,14 @@ export function billOf(
   }
   const usage = usageOf(choices, n)
   const saving = savingText(nanoUsd, usage, listPrices.get(model))
-  const json = JSON.stringify({
-    attempts,
-    seeds,
-    price_nano_usd: String(nanoUsd),
-    price_usd: formatUsd(nanoUsd),
-    saving,
-  })
+  const usd = formatUsd(nanoUsd)
+  const json =
+    `{"attempts":[${attempts.join(',')}],"seeds":[${seeds.join(',')}],"price_nano_usd":"${nanoUsd}",` +
+    `"price_usd":"${usd}","saving":${JSON.stringify(saving)}}`
   return {
     usage,
     nanoUsd,
+    usd,
     nodes,
     receipts,
     attempts: attempts.length,
@@ -62,14 +63,19 @@ export function billOf(
   }
 }
 
-export function billHeaders(bill: Bill): Record<string, string> {
-  return {
-    'x-baseload-attempts': String(bill.attempts),
-    'x-baseload-node': bill.nodes.join(', '),
-    'x-baseload-receipt': bill.receipts.join(', '),
-    'x-baseload-price-usd': formatUsd(bill.nanoUsd),
-    ...(bill.saving === null ? {} : { 'x-baseload-saving': bill.saving }),
-  }
+export function billHeaders(bill: Bill): HeaderList {
+  const { attempts, nodes, receipts, usd, saving } = bill
+  return [
+    'x-baseload-attempts',
+    String(attempts),
+    'x-baseload-node',
+    nodes.join(', '),
+    'x-baseload-receipt',
+    receipts.join(', '),
+    'x-baseload-price-usd',
+    usd,
+    ...(saving === null ? [] : ['x-baseload-saving', saving]),
+  ]
 }
 
 function priceOf(attempt: Attempt, inputTokens: number): NanoUsd {
@@ -89,28 +95,16 @@ function usageOf(choices: readonly Choice[], n: number): Usage {
   return { inputTokens, outputTokens }
 }
 
-/** Members that are undefined are not written. */
-type Described = {
-  node: string
-  model: string
-  tokens: number
-  choice: number
-  receipt: string | undefined
-  outcome: string
-  reason: string | undefined
-}
-
-function describe(attempt: Attempt): Described {
+/** As JSON, put together by hand: ids need no escaping, and this is in every answer. */
+function describe(attempt: Attempt): string {
   const { failure, link, replica, ids, header } = attempt
-  return {
-    node: link.node,
-    model: replica.model,
-    tokens: ids.length,
-    choice: header.choice,
-    receipt: ids.length > 0 || attempt.result ? attempt.receipt : undefined,
-    outcome: failure?.kind ?? 'ok',
-    reason: failure?.reason,
-  }
+  const model = JSON.stringify(replica.model)
+  const receipt = ids.length > 0 || attempt.result ? `,"receipt":"${attempt.receipt}"` : ''
+  const reason = failure ? `,"reason":${JSON.stringify(failure.reason)}` : ''
+  return (
+    `{"node":"${link.node}","model":${model},"tokens":${ids.length},"choice":${header.choice}${receipt},` +
+    `"outcome":"${failure?.kind ?? 'ok'}"${reason}}`
+  )
 }
 
 type SavingText = {

@@ -24,6 +24,7 @@ import { keyRoutes } from './control/key-routes.ts'
 import { networkRoutes } from './control/network-routes.ts'
 import { operatorRoutes } from './control/operator-routes.ts'
 import { receiptRoutes } from './control/receipt-routes.ts'
+import { sealingRoute } from './control/sealing-route.ts'
 import { serviceRoutes } from './control/service-routes.ts'
 import { routeTable, strayRefusal, type RouteTable } from './control/strays.ts'
 import { tunnelRoute } from './control/tunnel-route.ts'
@@ -50,6 +51,7 @@ export function createControlApi(parts: ControlParts): ControlApi {
   receiptRoutes(app, parts)
   networkRoutes(app, parts)
   operatorRoutes(app, parts)
+  sealingRoute(app, parts)
   deploymentRoutes(app, parts)
   const endStreams = deploymentEventRoutes(app, parts)
   tunnelRoute(app, parts)

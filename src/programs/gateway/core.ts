@@ -22,6 +22,8 @@ import { join } from 'node:path'
 import { FolderStore } from '../../io/objects/folder-store.ts'
 import { LeaseVolumes } from './leases/lease-volumes.ts'
 import { serveDeployments } from './leases/deployments.ts'
+import { DeploymentCommands } from './leases/commands.ts'
+import { Kin } from './leases/kin.ts'
 import { LeaseBook } from './leases/lease-book.ts'
 import { keepHosts } from './leases/lease-hosts.ts'
 import { LeaseMarket } from './leases/lease-market.ts'
@@ -86,9 +88,12 @@ export function createCore(
   }
   const book = new LeaseBook({
     ...bookParts,
+    kin: new Kin(identity, store),
     hosts: keepHosts({ table: hosts, domain: config.leaseDomain, linkOf: network.linkOfNode }),
-    nodes: () => network.nodes().map(({ link }) => link),
+    links: network.links,
+    linkedNodes: network.linkedNodes,
   })
+  const commands = new DeploymentCommands(bookParts, book)
   const meter = createMeter({
     store,
     gateway: identity.id,
@@ -143,7 +148,7 @@ export function createCore(
     },
   }
   metrics.watch(() => ({
-    nodesLinked: network.nodes().length,
+    nodesLinked: network.linkedNodes(),
     slotsFree: freeSlots(network.nodes()),
     queueDepth: room.size,
     settlementBacklog: meter.backlog,
@@ -158,7 +163,7 @@ export function createCore(
     metrics,
     hosts,
     book,
-    leases: serveDeployments({ ...bookParts, book, place }),
+    leases: serveDeployments({ ...bookParts, book, commands, place }),
     /** Waits for the receipts of answers that are over: half a second covers a node's signing and a slow link. */
     async receiptsIn() {
       for (let round = 0; round < 20 && desk.expected > 0; round++) await pause(25)
@@ -169,6 +174,7 @@ export function createCore(
       room.close()
       network.close()
       desk.close()
+      commands.close()
       await book.close()
       await meter.close()
     },

@@ -1,7 +1,7 @@
 /** One embeddings request: a single choice whose vectors come back in the order of its inputs. */
 import type { Refusal } from '../../core/base/refusal.ts'
 import type { EmbeddingRequest } from '../../core/protocol/inference-request.ts'
-import { onceGone, sendJson, sendRefusal } from '../../io/http/respond.ts'
+import { headersOf, onceGone, sendJsonSoon, sendRefusal } from '../../io/http/respond.ts'
 import { billHeaders, billOf } from './bill.ts'
 import { Choice, type ChoiceOwner } from './choice.ts'
 import type { Admitted } from './inference.ts'
@@ -47,10 +47,7 @@ export class EmbeddingExchange implements ChoiceOwner {
     )
     const usage = `{"prompt_tokens":${choice.inputTokens},"total_tokens":${choice.inputTokens}}`
     const body = `{"object":"list","data":[${data.join(',')}],"model":${JSON.stringify(model)},"usage":${usage},"baseload":${bill.json}}`
-    sendJson(this.#admitted.response, 200, body, {
-      ...this.#admitted.headers,
-      ...billHeaders(bill),
-    })
+    sendJsonSoon(this.#admitted.response, body, [...this.#admitted.headers, ...billHeaders(bill)])
     choice.settle()
     this.#admitted.over({ refusal: null, bill, model, firstTokenAt: null })
   }
@@ -59,7 +56,7 @@ export class EmbeddingExchange implements ChoiceOwner {
     if (this.#over) return
     this.#over = true
     choice.discard()
-    sendRefusal(this.#admitted.response, refusal, this.#admitted.headers)
+    sendRefusal(this.#admitted.response, refusal, headersOf(this.#admitted.headers))
     this.#admitted.over({ refusal, bill: null, model: null, firstTokenAt: null })
   }
 

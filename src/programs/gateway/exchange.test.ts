@@ -328,7 +328,7 @@ async function setup(
       affinity: null,
       seed: 1,
       response,
-      headers: {},
+      headers: [],
       tokenIds: false,
       startedAt: dispatch.clock.now(),
       listPrices: new Map(),

@@ -12,7 +12,7 @@ import {
   NO_TOKEN_ID,
   type TokenChunk,
 } from '../../core/protocol/token-chunk.ts'
-import { onceGone, sendJson, sendRefusal } from '../../io/http/respond.ts'
+import { headersOf, onceGone, sendJsonSoon, sendRefusal } from '../../io/http/respond.ts'
 import { billOf, billHeaders, type Bill } from './bill.ts'
 import { Choice, type ChoiceOwner } from './choice.ts'
 import type { Attempt } from './attempt.ts'
@@ -124,7 +124,7 @@ export class Exchange implements ChoiceOwner {
       this.#sse.end()
     } else {
       for (const choice of this.#choices) choice.discard()
-      sendRefusal(this.#response, refusal, this.#admitted.headers)
+      sendRefusal(this.#response, refusal, headersOf(this.#admitted.headers))
     }
     this.#admitted.over({ refusal, bill: null, model: null, firstTokenAt: this.#firstTokenAt })
   }
@@ -159,7 +159,7 @@ export class Exchange implements ChoiceOwner {
     const known = this.#events[choice.index]
     if (known) return known
     if (!this.#sse.opened) {
-      this.#sse.open({ ...this.#admitted.headers, 'x-baseload-node': choice.replica?.node ?? '' })
+      this.#sse.open([...this.#admitted.headers, 'x-baseload-node', choice.replica?.node ?? ''])
     }
     const made = new ChoiceEvents(this.#headOf(), choice.index)
     this.#events[choice.index] = made
@@ -200,7 +200,7 @@ export class Exchange implements ChoiceOwner {
       tokenIds: choice.answer.ids,
     }))
     const body = wholeResponse(this.#headOf(), choices, bill.usage, billJson(bill))
-    sendJson(this.#response, 200, body, { ...this.#admitted.headers, ...billHeaders(bill) })
+    sendJsonSoon(this.#response, body, [...this.#admitted.headers, ...billHeaders(bill)])
     for (const choice of this.#choices) choice.settle()
     this.#close(bill)
   }

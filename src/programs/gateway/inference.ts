@@ -24,9 +24,9 @@ import {
 } from '../../core/routing/limits.ts'
 import type { ListPrice } from '../../core/routing/saving.ts'
 import { UsageBook } from '../../core/routing/usage-book.ts'
-import { CORS_HEADERS } from '../../io/http/cors.ts'
+import { CORS_HEADER_LIST } from '../../io/http/cors.ts'
 import { createBodyReader } from '../../io/http/read-body.ts'
-import { sendRefusal } from '../../io/http/respond.ts'
+import { headersOf, sendRefusal, type HeaderList } from '../../io/http/respond.ts'
 import type { GatewayMetrics } from '../../io/telemetry/metrics.ts'
 import type { Bill } from './bill.ts'
 import type { Dispatcher } from './dispatcher.ts'
@@ -45,7 +45,7 @@ export type Admitted = {
   readonly seed: number
   readonly response: ServerResponse
   /** For every answer: request id, CORS, rate limits. */
-  readonly headers: Readonly<Record<string, string>>
+  readonly headers: HeaderList
   /** Another Baseload asks for ids in each event. */
   readonly tokenIds: boolean
   readonly startedAt: Millis
@@ -95,7 +95,7 @@ export function createInference(parts: InferenceParts): ServeInference {
   function serve(api: Api, request: IncomingMessage, response: ServerResponse): void {
     const startedAt = now()
     const requestId = idFrom('req', random.bytes(15))
-    const headers = { 'x-request-id': requestId, ...CORS_HEADERS }
+    const headers = ['x-request-id', requestId, ...CORS_HEADER_LIST]
     const turn: Turn = { api, request, response, startedAt, requestId, headers }
     if (!parts.accepting()) {
       refuseWith(
@@ -153,7 +153,7 @@ export function createInference(parts: InferenceParts): ServeInference {
       headers:
         parties.length === 0
           ? turn.headers
-          : { ...turn.headers, ...rateHeaders(parties, turn.startedAt) },
+          : [...turn.headers, ...rateHeaders(parties, turn.startedAt)],
       tokenIds: turn.request.headers['x-baseload-token-ids'] === '1',
       startedAt: turn.startedAt,
       listPrices: parts.listPrices,
@@ -179,9 +179,9 @@ export function createInference(parts: InferenceParts): ServeInference {
     turn: Turn,
     key: KeyEntry | null,
     refusal: Refusal,
-    more: Record<string, string> = {},
+    more: HeaderList = [],
   ): void {
-    sendRefusal(turn.response, refusal, { ...turn.headers, ...more })
+    sendRefusal(turn.response, refusal, headersOf([...turn.headers, ...more]))
     tell(turn, key, { refusal, bill: null, model: null, firstTokenAt: null })
   }
 
@@ -228,7 +228,7 @@ type Turn = {
   readonly response: ServerResponse
   readonly startedAt: Millis
   readonly requestId: string
-  readonly headers: Readonly<Record<string, string>>
+  readonly headers: HeaderList
 }
 
 /** nginx's status for a client that closed the connection; only ever logged. */
@@ -271,16 +271,15 @@ function estimatedTokens(request: InferenceRequest, body: Buffer): number {
   return input + request.n * (request.sampling.maxTokens ?? 256)
 }
 
-function rateHeaders(parties: readonly Limited[], now: Millis): Record<string, string> {
+function rateHeaders(parties: readonly Limited[], now: Millis): HeaderList {
   const numbers = rateNumbers(parties, now)
-  return { ...rateHeader('requests', numbers.requests), ...rateHeader('tokens', numbers.tokens) }
+  return [...rateHeader('requests', numbers.requests), ...rateHeader('tokens', numbers.tokens)]
 }
 
-function rateHeader(unit: string, number: RateNumber | null): Record<string, string> {
-  if (!number) return {}
-  return {
-    [`x-ratelimit-limit-${unit}`]: String(number.limit),
-    [`x-ratelimit-remaining-${unit}`]: String(number.remaining),
-    [`x-ratelimit-reset-${unit}`]: `${number.resetS}s`,
-  }
+function rateHeader(unit: string, number: RateNumber | null): HeaderList {
+  if (!number) return []
+  const { limit, remaining, resetS } = number
+  const limits = [`x-ratelimit-limit-${unit}`, String(limit)]
+  const left = [`x-ratelimit-remaining-${unit}`, String(remaining)]
+  return [...limits, ...left, `x-ratelimit-reset-${unit}`, `${resetS}s`]
 }

@@ -141,7 +141,12 @@ async function setup(
   const leases = service ?? new FakeLeaseService(() => NOW)
   const parts = { ...(await setupControl({ leases: service })) }
   const { alices, alice } = parts
-  await leases.deploy(alice.id, 'key_1', { sdl: 'services', name: 'shop', rule: 'cheapest' })
+  await leases.deploy(alice.id, 'key_1', {
+    sdl: 'services',
+    name: 'shop',
+    rule: 'cheapest',
+    secrets: null,
+  })
   const tunnels = createLeaseTunnels({ ...parts.parts, now: Date.now })
   const server = createHttpServer({
     onRequest: (_, response) => void response.end(),

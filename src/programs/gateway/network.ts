@@ -17,6 +17,8 @@ import type { LinkedNode, LinkedReplica } from './control/control-parts.ts'
 export type Network = {
   readonly events: LinkEvents
   nodes(): readonly LinkedNode[]
+  readonly links: () => Iterable<NodeLink>
+  readonly linkedNodes: () => number
   readonly linkOf: (replica: Replica) => NodeLink | undefined
   readonly linkOfNode: (node: string) => NodeLink | undefined
   readonly tierOf: (node: string) => Tier
@@ -156,6 +158,8 @@ export function createNetwork(parts: Parts): Network {
       },
     },
     nodes: () => [...byLink.values()].map(describe),
+    links: () => byLink.values(),
+    linkedNodes: () => byLink.size,
     linkOf: (replica) => byLink.get(replica.link),
     linkOfNode: (node) => byNode.get(node),
     tierOf: (node) => records.get(node)?.tier ?? 'community',

@@ -43,9 +43,13 @@ export function readTokens(payload: Uint8Array, asked: Asked, given: Given): Tok
   if (given.tokens + chunks.length > asked.maxTokens)
     return `more tokens than the ${asked.maxTokens} that were asked for`
   let { characters } = given
-  for (const { text } of chunks) characters += text.length
+  let plain = true
+  for (const { text, logprob } of chunks) {
+    characters += text.length
+    if (logprob !== '') plain = false
+  }
   if (characters > MAX_TEXT_CHARACTERS) return `a text of over ${MAX_TEXT_CHARACTERS} characters`
-  if (chunks.every(({ logprob }) => logprob === '')) return chunks
+  if (plain) return chunks
   if (!asked.logprobs) return chunks.map((chunk) => ({ ...chunk, logprob: '' }))
   const wrong = chunks.find(({ logprob }) => logprob !== '' && !isLogprob(logprob))
   return wrong ? `token ${wrong.id} has a logprob that is none` : chunks

@@ -44,6 +44,7 @@ const report: RequestReport = {
   bill: {
     usage: { inputTokens: 7, outputTokens: 2 },
     nanoUsd: 170_000n,
+    usd: '0.00017',
     nodes: ['node_abcdefghij', 'node_ghijklmnop'],
     receipts: [],
     attempts: 2,

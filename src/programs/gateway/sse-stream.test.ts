@@ -10,7 +10,7 @@ const limit = { timeout: 10_000 }
 describe('sse stream', limit, () => {
   it('writes all events of one turn together, as one chunk', limit, async (t) => {
     const { ask } = await setup(t, (sse) => {
-      sse.open({ 'x-request-id': 'req_1' })
+      sse.open(['x-request-id', 'req_1'])
       for (const event of ['a', 'b', 'c']) sse.push(`data: ${event}\n\n`)
       sse.push('')
       sse.end()
@@ -24,7 +24,7 @@ describe('sse stream', limit, () => {
   it('counts bytes and not characters', limit, async (t) => {
     const texts = ['plain', 'Grüße', '日本語', '👩‍🚀 \u2028']
     const { url } = await setup(t, async (sse) => {
-      sse.open({})
+      sse.open([])
       for (const text of texts) {
         sse.push(`data: ${text}\n\n`)
         await new Promise(setImmediate)
@@ -39,7 +39,7 @@ describe('sse stream', limit, () => {
     const opened: SseStream[] = []
     const { url } = await setup(t, (sse) => {
       opened.push(sse)
-      sse.open({})
+      sse.open([])
       sse.push('data: first\n\n')
     })
     const response = await fetch(url)
@@ -52,7 +52,7 @@ describe('sse stream', limit, () => {
 
   it('answers HTTP/1.0 without chunks, up to the end of the connection', limit, async (t) => {
     const { ask } = await setup(t, (sse) => {
-      sse.open({})
+      sse.open([])
       sse.push('data: a\n\n')
       sse.end()
     })
@@ -64,7 +64,7 @@ describe('sse stream', limit, () => {
   it('keeps the answers of a pipelined connection apart and in order', limit, async (t) => {
     const opened: SseStream[] = []
     const { ask } = await setup(t, (sse) => {
-      sse.open({ 'x-number': String(opened.push(sse)) })
+      sse.open(['x-number', String(opened.push(sse))])
       if (opened.length < 2) return
       // The second is done before the first has begun.
       for (const [index, one] of [...opened.entries()].toReversed()) {
@@ -82,7 +82,7 @@ describe('sse stream', limit, () => {
 
   it('keeps a connection alive for the next request', limit, async (t) => {
     const { ask } = await setup(t, (sse) => {
-      sse.open({})
+      sse.open([])
       sse.push('data: a\n\n')
       sse.end()
     })
@@ -124,7 +124,7 @@ async function slowReader(t: TestContext) {
   const streams: SseStream[] = []
   const { port } = await setup(t, (sse) => {
     streams.push(sse)
-    sse.open({})
+    sse.open([])
     sse.push(`data: ${'x'.repeat(8_000_000)}\n\n`)
   })
   const socket = connect(port, '127.0.0.1').pause()

@@ -6,6 +6,15 @@
  */
 import type { ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
+import type { HeaderList } from '../../io/http/respond.ts'
+import { atTurnEnd } from '../../io/http/turn-end.ts'
+
+const EVENT_STREAM: HeaderList = Object.entries({
+  'content-type': 'text/event-stream; charset=utf-8',
+  'cache-control': 'no-cache',
+  'x-accel-buffering': 'no',
+}).flat()
+const CHUNKED: HeaderList = ['transfer-encoding', 'chunked']
 
 /** Beyond this much unread, the node gets no more credit; the stream goes on when the tenant reads. */
 export const SLOW_READER_BYTES = 64 * 1024
@@ -28,14 +37,9 @@ export class SseStream {
   }
 
   /** Sends the head. `headers` are whole and checked; nothing is added but what SSE needs. */
-  open(headers: Readonly<Record<string, string>>): void {
-    this.#response.writeHead(200, {
-      ...headers,
-      'content-type': 'text/event-stream; charset=utf-8',
-      'cache-control': 'no-cache',
-      'x-accel-buffering': 'no',
-      ...(this.#chunked && { 'transfer-encoding': 'chunked' }),
-    })
+  open(headers: HeaderList): void {
+    const framing = this.#chunked ? CHUNKED : []
+    this.#response.writeHead(200, [...headers, ...EVENT_STREAM, ...framing])
     this.#response.flushHeaders()
     // A pipelined request has no socket until the one before it has ended; it goes the slow, safe way.
     if (this.#chunked) this.#socket = this.#response.socket
@@ -89,7 +93,7 @@ export class SseStream {
   #enqueue(): void {
     if (this.#queued) return
     this.#queued = true
-    if (dirty.push(this) === 1) process.nextTick(flushAll)
+    if (dirty.push(this) === 1) atTurnEnd(flushAll)
   }
 
   /** Only `flushAll` calls it. */

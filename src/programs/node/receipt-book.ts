@@ -64,8 +64,8 @@ const MAX_SENT_RECEIPTS = 4 * MAX_RECEIPTS_PER_BATCH
 /** A gateway commits within a second; one that lost a batch is told again. */
 const REPRESENT_MS = 30_000
 const DISK_RETRY_MS = 1_000
-/** JSON puts a backslash before each quote of a receipt: at worst it doubles. */
-const MAX_BATCH_TEXT_CHARACTERS = MAX_CONTROL_PAYLOAD_BYTES / 2 - 1024
+/** A character may take three bytes on the link. */
+const MAX_BATCH_TEXT_CHARACTERS = MAX_CONTROL_PAYLOAD_BYTES / 3 - 1024
 
 export class ReceiptBook {
   readonly #parts: BookParts

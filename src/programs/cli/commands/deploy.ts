@@ -12,13 +12,18 @@ import { isPassing, pauseMs } from './try-again.ts'
 import { showProgress } from './deploy-progress.ts'
 import { screenFile } from './screen.ts'
 import { readInput } from './sdl-file.ts'
+import { safeFile, sealNew } from './sealing.ts'
+import { readSecrets, withSecretFlags } from './secret-flags.ts'
 
 export function deployCommand(command: Command, shell: Shell): Command {
-  return describeClient(
-    command.argument('<file>', 'the SDL file, or - for standard input'),
-    'Deploy an SDL file: auction, start, and where it is reached',
-    'baseload deploy app.yaml --name shop',
-    'baseload deploy app.yaml --dry-run',
+  return withSecretFlags(
+    describeClient(
+      command.argument('<file>', 'the SDL file, or - for standard input'),
+      'Deploy an SDL file: auction, start, and where it is reached',
+      'baseload deploy app.yaml --name shop',
+      'baseload deploy app.yaml --secret web.DB_PASSWORD=@password.txt',
+      'baseload deploy app.yaml --dry-run',
+    ),
   )
     .option('--name <name>', 'to call it by; without it one is made up')
     .addOption(
@@ -29,11 +34,14 @@ export function deployCommand(command: Command, shell: Shell): Command {
     .option('--dry-run', 'only show who could run it, as `baseload screen` does')
     .option('--detach', 'do not wait until it runs')
     .action(async (file: string, flags: Flags) => {
-      if (flags['dryRun'] === true) return screenFile(file, flags, shell)
+      const given = readSecrets(flags, shell.env)
+      if (flags['dryRun'] === true) return screenFile(file, flags, shell, given.size > 0)
       const { name, rule } = flags
-      const { text: sdl } = await readInput(file)
+      const safe = safeFile(await readInput(file), given, flags, shell)
       const client = clientOf(flags, shell)
-      const body = { sdl, rule, ...(name === undefined ? {} : { name }) }
+      const secrets = await sealNew(client, safe, flags, shell)
+      const { sdl } = safe
+      const body = { sdl, rule, ...(name !== undefined && { name }), ...(secrets && { secrets }) }
       const answer = await deployOnce(client, body)
       const made = understand(deployment, answer)
       if (flags['detach'] !== true) {

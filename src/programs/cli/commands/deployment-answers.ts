@@ -59,6 +59,7 @@ const lease = z.looseObject({
   started_at: z.string().nullable(),
   spent: money,
   services: z.array(service),
+  secrets: z.array(z.string()).default([]),
 })
 export type Lease = z.infer<typeof lease>
 
@@ -72,6 +73,8 @@ export const deployment = z.looseObject({
   rate,
   spent: money,
   leases: z.array(lease),
+  /** Only where one is asked for. */
+  sdl: z.string().optional(),
 })
 export type Deployment = z.infer<typeof deployment>
 

@@ -14,7 +14,7 @@ import { setup } from '../fake-shell.ts'
 
 export const SDL = 'services:\n  web:\n    image: nginx:1.27\n'
 
-export async function setupDeployments(t: TestContext) {
+export async function setupDeployments(t: TestContext, env: Record<string, string> = {}) {
   const leases = new FakeLeaseService(Date.now)
   const control = await setupControl({ leases, now: Date.now })
   const { parts, api, alices, alice } = control
@@ -26,7 +26,7 @@ export async function setupDeployments(t: TestContext) {
   })
   const port = await server.listen({ host: '127.0.0.1', port: 0 })
   const url = `http://127.0.0.1:${port}`
-  const cli = setup({ BASELOAD_API_KEY: alices.secret, BASELOAD_URL: url })
+  const cli = setup({ ...env, BASELOAD_API_KEY: alices.secret, BASELOAD_URL: url })
   t.after(async () => {
     cli.close()
     api.close()
@@ -43,7 +43,12 @@ export async function setupDeployments(t: TestContext) {
       tunnels = createLeaseTunnels(parts)
     },
     deployed: async (name = 'shop') => {
-      const view = await leases.deploy(alice.id, 'key_1', { sdl: SDL, name, rule: 'cheapest' })
+      const view = await leases.deploy(alice.id, 'key_1', {
+        sdl: SDL,
+        name,
+        rule: 'cheapest',
+        secrets: null,
+      })
       assert.ok('id' in view)
       leases.set(view.id, { state: 'running' })
       return view.id

@@ -87,6 +87,7 @@ function deploymentsPage(all: readonly Deployment[]): string {
 function deploymentPage(one: Deployment): string {
   const closed = one.closed_at === null ? [] : [['closed', closedText(one)]]
   const messages = one.leases.filter(({ message }) => message !== '')
+  const secrets = [...new Set(one.leases.flatMap((lease) => lease.secrets))]
   const about = table([
     ['deployment', `${one.name} (${one.id})`],
     ['state', stateOf(one)],
@@ -95,6 +96,7 @@ function deploymentPage(one: Deployment): string {
     ...closed,
     ['price', `${perHour(one.rate)}, $${one.rate.usd_per_month} a month`],
     ['spent', `$${one.spent.usd}`],
+    ...(secrets.length > 0 ? [['sealed', secrets.join(', ')]] : []),
   ])
   const leases = one.leases.map((lease) => ({ ...lease, deployment: one.name }))
   return `${about}\n${servicesPage(one)}\n${leasesPage(leases)}`

@@ -15,6 +15,7 @@ import {
   type Screening,
 } from './deployment-answers.ts'
 import { readInput } from './sdl-file.ts'
+import { safeFile } from './sealing.ts'
 
 export function screenCommand(command: Command, shell: Shell): Command {
   return describeClient(
@@ -25,10 +26,16 @@ export function screenCommand(command: Command, shell: Shell): Command {
   ).action((file: string, flags: Flags) => screenFile(file, flags, shell))
 }
 
-/** Fails when some group could run nowhere. */
-export async function screenFile(file: string, flags: Flags, shell: Shell): Promise<void> {
-  const { text: sdl } = await readInput(file)
-  const answer = await clientOf(flags, shell).post('/v1/deployments/screen', { sdl })
+/** Fails when some group could run nowhere. `sealed`: it will have secrets, which not every node can open. */
+export async function screenFile(
+  file: string,
+  flags: Flags,
+  shell: Shell,
+  sealed = false,
+): Promise<void> {
+  const { sdl } = safeFile(await readInput(file), new Map(), flags, shell)
+  const body = { sdl, ...(sealed && { sealed }) }
+  const answer = await clientOf(flags, shell).post('/v1/deployments/screen', body)
   await print(flags, shell.terminal, answer, () => screeningPage(understand(screening, answer)))
   const { groups } = understand(screening, answer)
   const nowhere = groups.filter(({ bids }) => bids.length === 0).map(({ group }) => `'${group}'`)

@@ -24,6 +24,7 @@ const GUARDED: readonly (readonly [Scope, string, string, unknown?])[] = [
   ],
   ['operator', 'PATCH', `/v1/network/nodes/${NODE}`, { tier: 'reserve' }],
   ['deployments', 'POST', '/v1/deployments/screen', { sdl: 'services' }],
+  ['deployments', 'POST', '/v1/deployments/sealing-keys', { sdl: 'services' }],
   ['deployments', 'POST', '/v1/deployments', { sdl: 'services' }],
   ['deployments', 'GET', '/v1/deployments'],
   ['deployments', 'GET', '/v1/deployments/dep_1'],

@@ -174,6 +174,10 @@ const leaseSchema = z
     billed_until: timeSchema.nullable(),
     spent: moneySchema,
     services: z.array(serviceSchema),
+    secrets: z.array(z.string()).openapi({
+      description: 'Names of what came sealed.',
+      example: ['web.DB_PASSWORD', 'web@registry'],
+    }),
   })
   .openapi('Lease')
 
@@ -190,6 +194,7 @@ const leaseJson = (lease: LeaseView) => ({
   billed_until: timeOrNull(lease.billedUntil),
   spent: money(lease.spentNanoUsd),
   services: lease.services.map(serviceJson),
+  secrets: [...lease.secrets],
 })
 
 export const deploymentSchema = z

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { Fault } from '../../../core/base/refusal.ts'
+import { MAX_SEALED_NODES } from '../../../core/protocol/secrets.ts'
 import { SDL_BODY_BYTES } from './deployment-routes.ts'
 import { FakeLeaseService } from './fake-lease-service.ts'
 import { NOW, setupControl, textOf } from './test-network.ts'
@@ -125,6 +126,52 @@ describe('/v1/deployments', () => {
     assert.equal(elsewhere.code, 'request_too_large')
   })
 
+  it('gives the keys that secrets are sealed to, and takes only envelopes', async () => {
+    const { ask, alices, alice, leases } = await setup()
+    const keys = await ask(alices.secret, 'POST', '/v1/deployments/sealing-keys', { sdl: SDL })
+    assert.equal(keys.status, 200)
+    const group = keys.answer['groups']?.['0']
+    const [sealer] = leases.sealers
+    assert.deepEqual(
+      [keys.answer['tenant'], keys.answer['deployment'], group?.['nodes']?.['0']?.['node']],
+      [alice.id, null, sealer?.identity.id],
+    )
+    const box = 'b'.repeat(108)
+    const key = 'k'.repeat(43)
+    const keysOf = (count: number) =>
+      Object.fromEntries(Array.from({ length: count }, (_, i) => [nodeAt(i), { key, box }]))
+    const one = { v: 1, group: 'here', names: ['web.A'], ciphertext: 'AQ', keys: keysOf(1) }
+    const nonce = 'n'.repeat(22)
+    const sent = (envelope: unknown, more = {}) => ({
+      sdl: SDL,
+      secrets: { nonce, groups: [envelope], ...more },
+    })
+    const full = { ...one, keys: keysOf(MAX_SEALED_NODES) }
+    const made = await ask(alices.secret, 'POST', '/v1/deployments', sent(full))
+    assert.equal(made.status, 201)
+    assert.deepEqual(leases.secrets.at(-1), { nonce, groups: [full] })
+    const wrong: [body: unknown, param: string][] = [
+      [sent({ ...one, keys: keysOf(MAX_SEALED_NODES + 1) }), 'secrets.groups[0].keys'],
+      [sent({ ...one, keys: {} }), 'secrets.groups[0].keys'],
+      [sent({ ...one, names: [] }), 'secrets.groups[0].names'],
+      [sent({ ...one, names: ['A=b'] }), 'secrets.groups[0].names[0]'],
+      [sent({ ...one, ciphertext: 'A'.repeat(90_000) }), 'secrets.groups[0].ciphertext'],
+      [sent(one, { nonce: 'short' }), 'secrets.nonce'],
+      [sent({ ...one, values: { A: 'b' } }), 'secrets.groups[0].values'],
+    ]
+    for (const [body, param] of wrong) {
+      const refused = await ask(alices.secret, 'POST', '/v1/deployments', body)
+      assert.equal(refused.status, 400)
+      assert.equal(refused.answer['error']?.['param'], param)
+    }
+    const changed = await ask(alices.secret, 'PUT', '/v1/deployments/dep_1', {
+      sdl: SDL,
+      secrets: { groups: [one] },
+    })
+    assert.equal(changed.status, 200)
+    assert.deepEqual(leases.secrets.at(-1), [one])
+  })
+
   it('says that the database is away, and that a gateway has no leases', async () => {
     const { ask, alices, leases } = await setup()
     leases.away = new Fault('store_unavailable', 'away', { retryable: true })
@@ -142,6 +189,8 @@ describe('/v1/deployments', () => {
     assert.deepEqual([plain.status, plain.code], [426, 'upgrade_required'])
   })
 })
+
+const nodeAt = (i: number): string => `node_${String(i).padStart(24, '0')}`
 
 async function setup() {
   const leases = new FakeLeaseService(() => NOW)

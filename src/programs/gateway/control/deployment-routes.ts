@@ -14,6 +14,7 @@ import {
   screeningSchema,
 } from './deployment-json.ts'
 import { BEARER, type ControlEnv } from './guard.ts'
+import { newSecretsSchema, secretsSchema } from './sealing-json.ts'
 
 /** A file of a thousand services fits; whoever needs more has data in it. */
 export const SDL_BODY_BYTES = 1024 * 1024
@@ -22,7 +23,13 @@ export const deploymentParam = z.object({
   id: z.string().max(100).openapi({ description: 'Id, or name of an open deployment.' }),
 })
 const sdl = z.string().min(1).max(SDL_BODY_BYTES).openapi({ description: 'The file, as it is.' })
-const sdlInput = z.strictObject({ sdl })
+const screenInput = z.strictObject({
+  sdl,
+  sealed: z.boolean().default(false).openapi({
+    description: 'It will have secrets: only nodes that they can be sealed for can run it.',
+  }),
+})
+const updateInput = z.strictObject({ sdl, secrets: secretsSchema.optional() })
 const deployInput = z.strictObject({
   sdl,
   name: z
@@ -33,6 +40,7 @@ const deployInput = z.strictObject({
   rule: z.enum(AUCTION_RULES).default('cheapest').openapi({
     description: 'Which bid wins. `manual`: none does until `accept`.',
   }),
+  secrets: newSecretsSchema.optional(),
 })
 
 const onceHeader = z.object({
@@ -70,12 +78,13 @@ function screenSdl(app: OpenAPIHono<ControlEnv>, guarded: Guarded): void {
     path: '/v1/deployments/screen',
     summary: 'Who could run this, at what price, and why others cannot; costs nothing',
     ...guarded,
-    request: { body: { ...jsonOf('The SDL.', sdlInput), required: true } },
+    request: { body: { ...jsonOf('The SDL.', screenInput), required: true } },
     responses: { 200: screening, default: REFUSED },
   })
   app.openapi(route, async (c) => {
     const { caller, leases } = c.var
-    const answer = await leases.screen(caller.account, c.req.valid('json').sdl)
+    const { sdl: text, sealed } = c.req.valid('json')
+    const answer = await leases.screen(caller.account, text, sealed)
     return isRefusal(answer) ? refused(c, answer) : c.json(screeningJson(answer), 200)
   })
 }
@@ -94,9 +103,9 @@ function createDeployment(app: OpenAPIHono<ControlEnv>, guarded: Guarded): void 
   })
   app.openapi(route, async (c) => {
     const { caller, leases } = c.var
-    const { name, ...wish } = c.req.valid('json')
+    const { name = null, secrets = null, ...wish } = c.req.valid('json')
     const idempotencyKey = c.req.valid('header')['idempotency-key'] ?? null
-    const once = { ...wish, name: name ?? null, idempotencyKey }
+    const once = { ...wish, name, secrets, idempotencyKey }
     const answer = await leases.deploy(caller.account, caller.id, once)
     return isRefusal(answer) ? refused(c, answer) : c.json(deploymentDetailJson(answer), 201)
   })
@@ -152,17 +161,15 @@ function updateDeployment(app: OpenAPIHono<ControlEnv>, guarded: Guarded): void 
     ...guarded,
     request: {
       params: deploymentParam,
-      body: { ...jsonOf('The new SDL, whole.', sdlInput), required: true },
+      body: { ...jsonOf('The new SDL, whole.', updateInput), required: true },
     },
     responses: { 200: detail, default: REFUSED },
   })
   app.openapi(route, async (c) => {
     const { caller, leases } = c.var
-    const answer = await leases.update(
-      caller.account,
-      c.req.valid('param').id,
-      c.req.valid('json').sdl,
-    )
+    const { sdl: text, secrets } = c.req.valid('json')
+    const { id } = c.req.valid('param')
+    const answer = await leases.update(caller.account, id, text, secrets?.groups ?? null)
     return isRefusal(answer) ? refused(c, answer) : c.json(deploymentDetailJson(answer), 200)
   })
 }

@@ -5,6 +5,10 @@ import type { Duplex } from 'node:stream'
 import { isRefusal, refuse, type Refusal } from '../../../core/base/refusal.ts'
 import { rateOf } from '../../../core/base/rate.ts'
 import type { Expose } from '../../../core/protocol/manifest.ts'
+import type { SecretEnvelope } from '../../../core/protocol/secrets.ts'
+import { ephemeralIdentity } from '../../../io/keys/identity.ts'
+import { ephemeralSealingKey } from '../../../io/keys/sealed-box.ts'
+import { signSealingKey } from '../../../io/keys/secret-envelope.ts'
 import type {
   BidView,
   DeploymentEvent,
@@ -12,7 +16,9 @@ import type {
   LeaseService,
   LeaseView,
   DeployWish,
+  NewSecrets,
   Screening,
+  SealingKeys,
   TunnelWish,
 } from '../leases/lease-service.ts'
 
@@ -38,6 +44,11 @@ export class FakeLeaseService implements LeaseService {
   /** The node's end of tunnels: a test says what is there. */
   tunnel: (wish: TunnelWish, signal: AbortSignal) => Promise<Duplex | Refusal> = () =>
     Promise.resolve(refuse('tunnel_refused', 'The fake has no node.'))
+  /** What came sealed with each `deploy` and `update`. */
+  readonly secrets: (NewSecrets | readonly SecretEnvelope[] | null)[] = []
+  /** Nodes that secrets may be sealed for, and the groups of whatever file comes. */
+  sealers = [newSealer(), newSealer()]
+  groups = ['here']
   /** Thrown by each method while set: the database is away. */
   away: Error | null = null
 
@@ -45,7 +56,7 @@ export class FakeLeaseService implements LeaseService {
     this.#now = now
   }
 
-  async screen(_account: string, sdl: string): Promise<Screening | Refusal> {
+  async screen(_account: string, sdl: string, _sealed = false): Promise<Screening | Refusal> {
     return this.#present(() => this.#screening(sdl))
   }
 
@@ -56,6 +67,7 @@ export class FakeLeaseService implements LeaseService {
   ): Promise<DeploymentView | Refusal> {
     this.keys.push(wish.idempotencyKey ?? null)
     return this.#present(() => {
+      this.secrets.push(wish.secrets)
       const screening = this.#screening(wish.sdl)
       if (isRefusal(screening)) return screening
       const id = `dep_${this.#kept.size + 1}`
@@ -76,6 +88,24 @@ export class FakeLeaseService implements LeaseService {
       if (wish.rule !== 'manual') this.happen(id, 'lease.accepted', 'the cheapest bid won')
       return this.#kept.get(id)?.view ?? view
     })
+  }
+
+  async sealingKeys(
+    account: string,
+    sdl: string,
+    id: string | null,
+  ): Promise<SealingKeys | Refusal> {
+    const screening = await this.screen(account, sdl)
+    if (isRefusal(screening)) return screening
+    const kept = id === null ? null : await this.deployment(account, id)
+    if (kept !== null && isRefusal(kept)) return kept
+    const nodes = this.sealers.map(({ identity, key }) => ({
+      node: identity.id,
+      nodeKey: identity.publicKey,
+      ...signSealingKey(identity, key),
+    }))
+    const groups = this.groups.map((group) => ({ group, nodes, reasons: ['1 of 3 nodes: busy'] }))
+    return { tenant: account, deployment: kept?.id ?? null, groups }
   }
 
   async deployments(account: string, page: { limit: number; closed: boolean }) {
@@ -105,7 +135,13 @@ export class FakeLeaseService implements LeaseService {
     })
   }
 
-  async update(account: string, id: string, sdl: string): Promise<DeploymentView | Refusal> {
+  async update(
+    account: string,
+    id: string,
+    sdl: string,
+    secrets: readonly SecretEnvelope[] | null,
+  ): Promise<DeploymentView | Refusal> {
+    this.secrets.push(secrets)
     return this.#with(account, id, (kept) => {
       const screening = this.#screening(sdl)
       if (isRefusal(screening)) return screening
@@ -196,6 +232,8 @@ export class FakeLeaseService implements LeaseService {
   }
 }
 
+const newSealer = () => ({ identity: ephemeralIdentity('node'), key: ephemeralSealingKey() })
+
 const bidOf = (node: string, cents: bigint): BidView => ({
   node,
   providerName: 'Ada',
@@ -219,6 +257,7 @@ const leaseOf = (deployment: string, state: LeaseState): LeaseView => ({
   startedAt: null,
   billedUntil: null,
   spentNanoUsd: 1234n,
+  secrets: [],
   services: [
     {
       name: 'web',

@@ -9,7 +9,7 @@ import type { LeaseRecord } from '../../../io/store/deployment-records.ts'
 import type { Candidate } from './lease-market.ts'
 
 /** A node's answer needs a look at its book and one signature. */
-const ANSWER_MS = 5_000
+export const ANSWER_MS = 5_000
 
 type Answer = Extract<LeaseReport, { kind: 'accepted' | 'refused' }>
 /** The signed terms, or why there are none. */

@@ -20,7 +20,7 @@ describe('an auction with pricing programs', { timeout }, () => {
     // Half a CPU of it is half a cent.
     const sheet = net.node({ cpuPrice: '0.01' })
     const program = net.node({ program: at('0.004') })
-    const screening = await net.service.screen(net.account, sdl())
+    const screening = await net.service.screen(net.account, sdl(), false)
     assert.ok(!isRefusal(screening))
     assert.deepEqual(
       screening.groups[0]?.bids.map(({ node, by, rate }) => [node, by, rate]),
@@ -63,7 +63,7 @@ describe('an auction with pricing programs', { timeout }, () => {
     net.node({ program: { ...at('0.1'), change: { tenant: 'acct_other' } } })
     net.node({ program: { ...at('0.1'), change: { expiresAtMs: net.now() + MAX_BID_MS + 1 } } })
     const good = net.node({ program: at('0.5') })
-    const screening = await net.service.screen(net.account, sdl())
+    const screening = await net.service.screen(net.account, sdl(), false)
     assert.ok(!isRefusal(screening))
     const [group] = screening.groups
     assert.deepEqual(
@@ -134,7 +134,7 @@ describe('an auction with pricing programs', { timeout }, () => {
     await net.restart()
     net.link(node)
     await net.untilTrue(async () => {
-      const screening = await net.service.screen(net.account, sdl())
+      const screening = await net.service.screen(net.account, sdl(), false)
       return !isRefusal(screening) && screening.groups[0]?.bids.length === 0
     })
   })

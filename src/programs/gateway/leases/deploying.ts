@@ -4,14 +4,13 @@ import { idFrom } from '../../../core/base/id.ts'
 import { refuse, type Refusal } from '../../../core/base/refusal.ts'
 import type { Millis } from '../../../core/base/time.ts'
 import { NEW_PURSE } from '../../../core/market/deployment-life.ts'
-import type { Group } from '../../../core/protocol/group.ts'
-import type { Manifest } from '../../../core/protocol/manifest.ts'
 import type { Remark } from '../../../core/sdl/report.ts'
 import { readSdl } from '../../../core/sdl/sdl.ts'
 import type { StoredDeployment } from '../../../io/store/deployment-records.ts'
-import type { Plan } from './lease-auction.ts'
 import { SCREENED_BID_MS } from './bid-desk.ts'
-import type { LeaseMarket } from './lease-market.ts'
+import { NOBODY, type Plan } from './lease-file.ts'
+import type { LeaseMarket, Wish } from './lease-market.ts'
+import { openersOf, refuseInClear } from './lease-secrets.ts'
 import type { Screening } from './lease-service.ts'
 
 export type Planned = {
@@ -19,7 +18,6 @@ export type Planned = {
   readonly warnings: readonly string[]
 }
 
-const NOBODY: ReadonlySet<string> = new Set()
 const MAX_TOLD = 5
 
 /** What the file asks for, or what is wrong with it. */
@@ -34,9 +32,11 @@ export function planOf(sdl: string): Planned | Refusal {
     })
   }
   const { groups, manifests } = read.sdl
+  const inClear = refuseInClear(manifests)
+  if (inClear) return inClear
   const orders = groups.flatMap((group, i) => {
     const manifest = manifests[i]
-    return manifest ? [{ group, manifest }] : []
+    return manifest ? [{ group, manifest, secrets: null }] : []
   })
   return { orders, warnings: read.warnings.map(remarkText) }
 }
@@ -47,23 +47,39 @@ function remarkText({ line, column, path, message, found, allowed }: Remark): st
   return `${at}: ${message}${was}${allowed === null ? '' : `; allowed: ${allowed}`}`
 }
 
-const imagesOf = ({ services }: Manifest): string[] => services.map(({ image }) => image)
+export const wishOf = (plan: Plan, rule: AuctionRule): Wish => ({
+  group: plan.group,
+  images: plan.manifest.services.map(({ image }) => image),
+  rule,
+  avoid: NOBODY,
+  openers: openersOf(plan),
+})
+
+export type ScreenFor = {
+  readonly rule: AuctionRule
+  readonly tenant: string
+  /** It will come with secrets. */
+  readonly sealed: boolean
+}
 
 /** Asks pricing programs, too: all groups at once. */
 export async function screenPlan(
   market: LeaseMarket,
   { orders, warnings }: Planned,
-  { rule, tenant }: { readonly rule: AuctionRule; readonly tenant: string },
+  { rule, tenant, sealed }: ScreenFor,
 ): Promise<Screening> {
-  const screened = orders.map(async ({ group, manifest }) => {
-    const wish = { group, images: imagesOf(manifest), rule, avoid: NOBODY }
-    return market.screen(wish, await market.gather(wish, { tenant, maxAgeMs: SCREENED_BID_MS }))
+  const screened = orders.map(async (plan) => {
+    const wish = wishOf(plan, rule)
+    const openers = wish.openers ?? (sealed ? 'any with a key' : null)
+    const answers = await market.gather({ ...wish, openers }, { tenant, maxAgeMs: SCREENED_BID_MS })
+    return market.screen({ ...wish, openers }, answers)
   })
   return { groups: await Promise.all(screened), warnings }
 }
 
 /** The deployment as it is written down: an order for each group, at the best bid's price until a node accepts. */
 export function newDeployment(input: {
+  readonly id: string
   readonly account: string
   readonly apiKey: string
   readonly sdl: string
@@ -74,8 +90,7 @@ export function newDeployment(input: {
   readonly now: Millis
   readonly random: (bytes: number) => Uint8Array
 }): StoredDeployment | Refusal {
-  const { account, apiKey, sdl, rule, plan, screening, now, random } = input
-  const id = idFrom('dep', random(15))
+  const { id, account, apiKey, sdl, rule, plan, screening, now, random } = input
   const none = screening.groups.find(({ bids }) => bids.length === 0)
   if (none) {
     const why = none.reasons.join('; ')
@@ -86,7 +101,7 @@ export function newDeployment(input: {
   const deployment = { id, account, apiKey, rule, sdl, createdAt: now, closedAt: null }
   return {
     deployment: { ...deployment, name: input.name ?? nameOf(plan, id), closeReason: null },
-    leases: plan.orders.map(({ group, manifest }, i) => ({
+    leases: plan.orders.map(({ group, manifest, secrets }, i) => ({
       id: idFrom('lease', random(15)),
       deployment: id,
       account,
@@ -101,6 +116,7 @@ export function newDeployment(input: {
       doc: {
         group,
         manifest,
+        secrets,
         message: 'looking for a node',
         rate: String(screening.groups[i]?.bids[0]?.rate ?? 0n),
         terms: null,
@@ -109,6 +125,8 @@ export function newDeployment(input: {
         startedAt: null,
         replicas: [],
         avoid: [],
+        failedStarts: 0,
+        drain: null,
         purse: NEW_PURSE,
       },
     })),
@@ -125,12 +143,13 @@ function nameOf({ orders }: Planned, id: string): string {
 export function matchGroups(
   { leases }: StoredDeployment,
   { orders }: Planned,
-): { readonly lease: string; readonly group: Group; readonly manifest: Manifest }[] | Refusal {
+): (Plan & { readonly lease: string })[] | Refusal {
   const matched = []
-  for (const { group, manifest } of orders) {
-    const lease = leases.find(({ doc }) => doc.group.name === group.name)
-    if (!lease) return otherPlacements(`'${group.name}' is new`)
-    matched.push({ lease: lease.id, group, manifest })
+  for (const plan of orders) {
+    const { name } = plan.group
+    const lease = leases.find(({ doc }) => doc.group.name === name)
+    if (!lease) return otherPlacements(`'${name}' is new`)
+    matched.push({ ...plan, lease: lease.id })
   }
   const gone = leases.find(({ doc }) => !orders.some(({ group }) => group.name === doc.group.name))
   return gone ? otherPlacements(`'${gone.doc.group.name}' is missing`) : matched

@@ -2,12 +2,17 @@
 import { randomBytes } from 'node:crypto'
 import type { Duplex } from 'node:stream'
 import { canonicalJson } from '../../../core/base/canonical-json.ts'
+import { idFrom } from '../../../core/base/id.ts'
 import { Fault, isRefusal, refuse, type Refusal } from '../../../core/base/refusal.ts'
 import { sha256Hex } from '../../../io/keys/identity.ts'
+import { sealedDeploymentId } from '../../../io/keys/secret-envelope.ts'
+import type { DeploymentCommand } from '../../../io/store/deployment-commands.ts'
 import type { LeaseRecord, StoredDeployment } from '../../../io/store/deployment-records.ts'
-import { matchGroups, newDeployment, planOf, screenPlan } from './deploying.ts'
+import type { DeploymentCommands } from './commands.ts'
+import { newDeployment, planOf, screenPlan, wishOf } from './deploying.ts'
 import { CLAIM_MS, HOLD_MS, type BookParts, type LeaseBook } from './lease-book.ts'
 import { holdTargetOf } from './lease-dues.ts'
+import { withEnvelopes } from './lease-secrets.ts'
 import type { DeploymentView, DeployWish, LeaseService, TunnelWish } from './lease-service.ts'
 import { deploymentView, type PublicPlace } from './lease-views.ts'
 
@@ -15,11 +20,12 @@ const MAX_EVENTS = 1000
 
 type ServiceParts = Pick<BookParts, 'store' | 'market' | 'gateway' | 'now' | 'linkOf'> & {
   readonly book: LeaseBook
+  readonly commands: DeploymentCommands
   readonly place: () => PublicPlace
 }
 
 export function serveDeployments(parts: ServiceParts): LeaseService {
-  const { store, market, gateway, now, linkOf, book } = parts
+  const { store, market, gateway, now, linkOf, book, commands } = parts
 
   async function find(account: string, id: string): Promise<StoredDeployment | Refusal> {
     const stored = await store.findDeployment(account, id)
@@ -38,6 +44,17 @@ export function serveDeployments(parts: ServiceParts): LeaseService {
   async function view(account: string, id: string): Promise<DeploymentView | Refusal> {
     const stored = await find(account, id)
     return isRefusal(stored) ? stored : viewOf(stored)
+  }
+
+  async function change(
+    account: string,
+    id: string,
+    command: DeploymentCommand,
+  ): Promise<DeploymentView | Refusal> {
+    const stored = await find(account, id)
+    if (isRefusal(stored)) return stored
+    const refusal = await commands.carryOut(stored, command)
+    return refusal ?? (await view(account, stored.deployment.id))
   }
 
   /** An hour of each lease is set aside before anything is ordered; all or nothing. */
@@ -79,11 +96,15 @@ export function serveDeployments(parts: ServiceParts): LeaseService {
     apiKey: string,
     deploying: DeployWish,
   ): Promise<DeploymentView | Refusal> {
-    const { sdl, name, rule, idempotencyKey = null } = deploying
-    const plan = planOf(sdl)
-    if (isRefusal(plan)) return plan
-    const screening = await screenPlan(market, plan, { rule, tenant: account })
-    const wish = { account, apiKey, sdl, name, rule, plan, screening }
+    const { sdl, name, rule, secrets, idempotencyKey: key = null } = deploying
+    const read = planOf(sdl)
+    if (isRefusal(read)) return read
+    const orders = withEnvelopes(read.orders, secrets?.groups ?? null)
+    if (isRefusal(orders)) return orders
+    const plan = { ...read, orders }
+    const screening = await screenPlan(market, plan, { rule, tenant: account, sealed: false })
+    const id = secrets ? sealedDeploymentId(account, secrets.nonce) : idFrom('dep', randomBytes(15))
+    const wish = { id, account, apiKey, sdl, name, rule, plan, screening }
     const stored = newDeployment({ ...wish, now: now(), random: randomBytes })
     if (isRefusal(stored)) return stored
     if (name !== null && (await store.findDeployment(account, name)))
@@ -95,22 +116,48 @@ export function serveDeployments(parts: ServiceParts): LeaseService {
     const refusal = await setAside(stored)
     if (refusal) return refusal
     const at = now()
-    const orders = stored.leases.length === 1 ? 'one order' : `${stored.leases.length} orders`
-    const message = `${orders}, ${screening.groups.reduce((sum, { bids }) => sum + bids.length, 0)} bids stand`
+    const ordered = stored.leases.length === 1 ? 'one order' : `${stored.leases.length} orders`
+    const message = `${ordered}, ${screening.groups.reduce((sum, { bids }) => sum + bids.length, 0)} bids stand`
     const event = { at, type: 'deployment.ordered', lease: null, service: null, message }
-    const once = idempotencyKey && { key: idempotencyKey, contentHash: contentHashOf(deploying) }
-    if (!(await store.createDeployment(stored, gateway, at + CLAIM_MS, [event], once || null))) {
+    const once = key === null ? null : { key, contentHash: contentHashOf(deploying) }
+    if (!(await store.createDeployment(stored, gateway, at + CLAIM_MS, [event], once))) {
       for (const { hold } of stored.leases) if (hold !== null) await store.closeHold(hold)
-      return refuse('conflict', 'Another request with the same idempotency key was first.')
+      return secrets
+        ? refuse('conflict', `The deployment '${id}' exists. Seal its secrets with a new nonce.`, {
+            param: 'secrets',
+          })
+        : refuse('conflict', 'Another request with the same idempotency key was first.')
     }
     book.adopt(stored)
     return viewOf(stored)
   }
 
   return {
-    async screen(tenant, sdl) {
+    async screen(tenant, sdl, sealed) {
       const plan = planOf(sdl)
-      return isRefusal(plan) ? plan : await screenPlan(market, plan, { rule: 'cheapest', tenant })
+      if (isRefusal(plan)) return plan
+      return await screenPlan(market, plan, { rule: 'cheapest', tenant, sealed })
+    },
+
+    async sealingKeys(account, sdl, id) {
+      const plan = planOf(sdl)
+      if (isRefusal(plan)) return plan
+      const stored = id === null ? null : await find(account, id)
+      if (stored !== null && isRefusal(stored)) return stored
+      const groups = plan.orders.map(({ group, manifest }) => {
+        const placed = stored?.leases.find(({ doc }) => doc.group.name === group.name)
+        const openers = 'any with a key'
+        const { reasons } = market.screen({
+          ...wishOf({ group, manifest, secrets: null }, 'cheapest'),
+          openers,
+        })
+        return {
+          group: group.name,
+          nodes: market.sealingKeys(group, placed?.node ?? null),
+          reasons,
+        }
+      })
+      return { tenant: account, deployment: stored?.deployment.id ?? null, groups }
     },
 
     async deploy(account, apiKey, wish) {
@@ -131,51 +178,17 @@ export function serveDeployments(parts: ServiceParts): LeaseService {
       const stored = await find(account, id)
       if (isRefusal(stored)) return stored
       const { rule } = stored.deployment
-      const orders = stored.leases.map(({ doc: { group, manifest } }) => ({ group, manifest }))
-      return await screenPlan(market, { orders, warnings: [] }, { rule, tenant: account })
+      const orders = stored.leases.map(({ doc }) => doc)
+      const how = { rule, tenant: account, sealed: false }
+      return await screenPlan(market, { orders, warnings: [] }, how)
     },
 
-    async accept(account, id, lease, node) {
-      const stored = await find(account, id)
-      if (isRefusal(stored)) return stored
-      const wanted = stored.leases.some((one) => one.id === lease) && book.active.get(lease)
-      if (!wanted)
-        return refuse('not_found', `The deployment has no open lease '${lease}' at this gateway.`)
-      return (await wanted.accept(node)) ?? (await view(account, id))
-    },
+    accept: (account, id, lease, node) => change(account, id, { kind: 'accept', lease, node }),
 
-    async update(account, id, sdl) {
-      const stored = await find(account, id)
-      if (isRefusal(stored)) return stored
-      const plan = planOf(sdl)
-      if (isRefusal(plan)) return plan
-      const changes = matchGroups(stored, plan)
-      if (isRefusal(changes)) return changes
-      if (changes.some(({ lease }) => !book.active.has(lease))) return elsewhere()
-      for (const { lease, group, manifest } of changes) {
-        const taken = await book.active.get(lease)?.update({ group, manifest })
-        if (!taken)
-          return refuse(
-            'no_matching_node',
-            `No node takes the new terms of '${group.name}'; it runs on as it was. 'baseload screen' says why.`,
-          )
-      }
-      await store.changeDeployment(stored.deployment.id, { sdl }, [])
-      return await view(account, stored.deployment.id)
-    },
+    update: (account, id, sdl, secrets) =>
+      change(account, id, { kind: 'update', sdl, secrets: secrets && [...secrets] }),
 
-    async close(account, id) {
-      const stored = await find(account, id)
-      if (isRefusal(stored)) return stored
-      const open = stored.leases.filter(({ state }) => state !== 'closed')
-      if (open.some(({ id: lease }) => !book.active.has(lease))) return elsewhere()
-      await Promise.all(
-        open.flatMap(
-          ({ id: lease }) => book.active.get(lease)?.close('closed by the tenant') ?? [],
-        ),
-      )
-      return await view(account, stored.deployment.id)
-    },
+    close: (account, id) => change(account, id, { kind: 'close' }),
 
     async events(account, id, after) {
       const stored = await find(account, id)
@@ -193,9 +206,7 @@ export function serveDeployments(parts: ServiceParts): LeaseService {
       const { node, doc } = lease
       const link = node === null ? undefined : linkOf(node)
       if (!link || doc.ownerEpoch === null)
-        return refuse('lease_unreachable', `The lease is ${lease.state}: ${doc.message}.`, {
-          retryAfterS: 2,
-        })
+        return refuse('lease_unreachable', whyNoLink(lease, gateway), { retryAfterS: 2 })
       const purpose = { ...wish, lease: lease.id, epoch: doc.ownerEpoch }
       return await opened(link.openTunnel(purpose, { signal }))
     },
@@ -203,16 +214,15 @@ export function serveDeployments(parts: ServiceParts): LeaseService {
 }
 
 /** Equal for equal wishes. */
-const contentHashOf = ({ sdl, name, rule }: DeployWish): string =>
-  sha256Hex(canonicalJson({ sdl, name, rule }))
+const contentHashOf = ({ sdl, name, rule, secrets }: DeployWish): string =>
+  sha256Hex(canonicalJson({ sdl, name, rule, secrets }))
 
-/** Of several gateways over one store each deployment has one that decides. */
-const elsewhere = (): Refusal =>
-  refuse(
-    'conflict',
-    'Another gateway looks after this deployment, or did until a moment ago. Ask that one, or this one again in 15 s.',
-    { retryAfterS: 15 },
-  )
+/** A lease that runs may have its node at other gateways only: this one has no way to it. */
+const whyNoLink = ({ state, node, doc }: LeaseRecord, gateway: string): string =>
+  node !== null && (state === 'running' || state === 'degraded')
+    ? `The lease is ${state}, but its node ${node} is not linked to this gateway (${gateway}) just now. ` +
+      'Ask another gateway, or again; its provider can link it to all: baseload join <url> <url>.'
+    : `The lease is ${state}: ${doc.message}.`
 
 /** The lease that is named, or the only one that has the service. */
 function leaseFor(leases: readonly LeaseRecord[], wish: TunnelWish): LeaseRecord | Refusal {

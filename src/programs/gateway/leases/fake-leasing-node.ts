@@ -13,6 +13,8 @@ import type { Offer } from '../../../core/protocol/offer.ts'
 import type { PriceSheet } from '../../../core/protocol/price-sheet.ts'
 import type { TunnelPurpose } from '../../../core/protocol/tunnel.ts'
 import { ephemeralIdentity, sha256Hex, type Identity } from '../../../io/keys/identity.ts'
+import { ephemeralSealingKey } from '../../../io/keys/sealed-box.ts'
+import { signSealingKey } from '../../../io/keys/secret-envelope.ts'
 import { FakeLink } from '../test-kit.ts'
 import type { LeaseBook } from './lease-book.ts'
 
@@ -53,6 +55,7 @@ export type ProgramSays =
 
 export class FakeLeasingNode extends FakeLink {
   readonly identity: Identity
+  readonly sealingKey = ephemeralSealingKey()
 
   /** What it was told, in order. */
   readonly told: LeaseCommand[] = []
@@ -68,11 +71,18 @@ export class FakeLeasingNode extends FakeLink {
   /** Whether images can be pulled. */
   starts = true
   book: LeaseBook | null = null
+  /** Whose book that is. */
+  gateway = ''
   readonly #now: () => number
 
   constructor(
     now: () => number,
-    more: { cpuPrice?: string; capacity?: Partial<Capacity>; program?: ProgramSays } = {},
+    more: {
+      cpuPrice?: string
+      capacity?: Partial<Capacity>
+      sealing?: boolean
+      program?: ProgramSays
+    } = {},
   ) {
     const identity = ephemeralIdentity('node')
     super({ node: identity.id, nodeKey: identity.publicKey })
@@ -81,7 +91,9 @@ export class FakeLeasingNode extends FakeLink {
     this.program = more.program ?? null
     const sheet = { ...SHEET, cpuThread: more.cpuPrice ?? SHEET.cpuThread }
     const prices = this.program === null ? sheet : null
-    const leases: Offer['leases'] = { capacity: { ...CAPACITY, ...more.capacity }, prices }
+    const capacity = { ...CAPACITY, ...more.capacity }
+    const sealing = more.sealing === false ? null : signSealingKey(identity, this.sealingKey)
+    const leases: Offer['leases'] = { capacity, prices, sealing }
     Object.assign(this.offer, { leases })
   }
 
@@ -133,7 +145,7 @@ export class FakeLeasingNode extends FakeLink {
       order,
       node: this.node,
       tenant,
-      gateway: 'gw_test',
+      gateway: this.gateway,
       groupHash: sha256Hex(groupText(group)),
       units: group.units.map(({ id: unit }) => ({ unit, gpu: null, rate: says.rate })),
       noticeS: 0,
@@ -154,6 +166,7 @@ export class FakeLeasingNode extends FakeLink {
       return
     }
     if (command.kind === 'bid') return this.#bid(command)
+    if (command.kind === 'kin') return
     const { lease, epoch } = command
     switch (command.kind) {
       case 'ask': {

@@ -6,21 +6,29 @@ import { join } from 'node:path'
 import type { TestContext } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Fault, isRefusal, type Refusal } from '../../../core/base/refusal.ts'
+import { ephemeralIdentity } from '../../../io/keys/identity.ts'
 import { FolderStore } from '../../../io/objects/folder-store.ts'
 import type { Heartbeat } from '../../../core/protocol/link.ts'
 import type { Store } from '../../../io/store/store.ts'
 import { testStore, testTenant } from '../../../io/store/testing.ts'
 import { silentLogger } from '../../../io/telemetry/logger.ts'
 import { IngressTable } from '../ingress/ingress-table.ts'
+import { DeploymentCommands } from './commands.ts'
 import { serveDeployments } from './deployments.ts'
 import { FakeLeasingNode } from './fake-leasing-node.ts'
+import { Kin } from './kin.ts'
 import { LeaseBook } from './lease-book.ts'
 import { keepHosts } from './lease-hosts.ts'
 import { LeaseMarket } from './lease-market.ts'
 import type { DeploymentView, LeaseView } from './lease-service.ts'
 import { LeaseVolumes } from './lease-volumes.ts'
 
-export const wish = () => ({ sdl: sdl(), name: null, rule: 'cheapest' as const })
+export const wish = () => ({
+  sdl: sdl(),
+  name: null,
+  rule: 'cheapest' as const,
+  secrets: null,
+})
 
 export const sdl = ({ image = 'hello', cpu = '0.5', volume = false } = {}): string => `
 version: "2.0"
@@ -54,92 +62,131 @@ export function view(answer: DeploymentView | Refusal): DeploymentView {
   return answer
 }
 
+type Over = { readonly store: Store; readonly now: () => number; readonly folder: string }
+
+/** One gateway's lease book, and the nodes that are linked to it. */
+function aGateway({ store, now, folder }: Over) {
+  const identity = ephemeralIdentity('gw')
+  const links = new Map<string, FakeLeasingNode>()
+  const market = new LeaseMarket({
+    gateway: identity.id,
+    tierOf: () => 'community',
+    now,
+    bidWindowMs: 500,
+  })
+  const table = new IngressTable()
+  const linkOf = (node: string) => links.get(node)
+  const parts = {
+    store,
+    market,
+    volumes: new LeaseVolumes({ objects: new FolderStore(folder), logger: silentLogger }),
+    gateway: identity.id,
+    kin: new Kin(identity, store),
+    now,
+    logger: silentLogger,
+    linkOf,
+    hosts: keepHosts({ table, domain: 'localhost', linkOf }),
+    links: () => links.values(),
+    linkedNodes: () => links.size,
+  }
+  const open = () => {
+    const book = new LeaseBook(parts)
+    const commands = new DeploymentCommands(parts, book, 2_000)
+    return { book, commands, service: serveDeployments({ ...parts, book, commands, place }) }
+  }
+  let opened = open()
+  const gateway = {
+    id: identity.id,
+    hosts: table,
+    get service() {
+      return opened.service
+    },
+    get book() {
+      return opened.book
+    },
+    link(node: FakeLeasingNode) {
+      links.set(node.node, node)
+      node.book = opened.book
+      node.gateway = identity.id
+      node.beat()
+      opened.book.linked(node)
+    },
+    unlink(node: FakeLeasingNode) {
+      links.delete(node.node)
+      opened.book.unlinked(node, 'the connection was reset')
+    },
+    /** Leases run on. */
+    async close() {
+      opened.commands.close()
+      await opened.book.close()
+      for (const node of links.values()) market.remove(node.node)
+      links.clear()
+    },
+    async restart() {
+      await gateway.close()
+      opened = open()
+      await opened.book.claim()
+    },
+  }
+  return gateway
+}
+
 /** A lease book over a real PostgreSQL, and nodes that play along. */
 export async function setupBook(t: TestContext, credit = 1_000_000_000n) {
   const store = await testStore(t)
   const account = await testTenant(store, credit)
   const clock = { ms: 1_800_000_000_000 }
   const now = () => clock.ms
-  const links = new Map<string, FakeLeasingNode>()
-  const market = new LeaseMarket({
-    gateway: 'gw_test',
-    tierOf: () => 'community',
-    now,
-    bidWindowMs: 500,
-  })
-  const hosts = new IngressTable()
   const away = { is: false }
   const folder = mkdtempSync(join(tmpdir(), 'baseload-snapshots-'))
   t.after(() => rmSync(folder, { recursive: true, force: true }))
-  const parts = {
-    store: whileThere(store, away),
-    market,
-    volumes: new LeaseVolumes({ objects: new FolderStore(folder), logger: silentLogger }),
-    gateway: 'gw_test',
-    now,
-    logger: silentLogger,
-    linkOf: (node: string) => links.get(node),
+  const another = () => {
+    const gateway = aGateway({ store: whileThere(store, away), now, folder })
+    t.after(() => gateway.close())
+    return gateway
   }
-  const open = () => {
-    const book = new LeaseBook({
-      ...parts,
-      hosts: keepHosts({ table: hosts, domain: 'localhost', linkOf: parts.linkOf }),
-      nodes: () => [...links.values()],
-    })
-    return { book, service: serveDeployments({ ...parts, book, place }) }
-  }
-  let { book, service } = open()
-  t.after(() => book.close())
+  const first = another()
   const net = {
     store,
     account,
     credit,
-    hosts,
     now,
+    first,
+    /** One more gateway over the same store. */
+    another,
+    hosts: first.hosts,
     get service() {
-      return service
+      return first.service
     },
     pass: (ms: number) => void (clock.ms += ms),
-    bill: () => book.bill(),
+    bill: () => first.book.bill(),
     storeAway: (is: boolean) => void (away.is = is),
     node(more: ConstructorParameters<typeof FakeLeasingNode>[1] = {}) {
       const node = new FakeLeasingNode(now, more)
       net.link(node)
       return node
     },
-    link(node: FakeLeasingNode) {
-      links.set(node.node, node)
-      node.book = book
-      node.beat()
-      book.linked(node)
-    },
+    link: (node: FakeLeasingNode) => first.link(node),
     /** It says what is free and what it holds. */
     beat(node: FakeLeasingNode, news: Pick<Heartbeat, 'room' | 'images'>) {
       node.beat()
       node.heartbeat = { free: [], queued: [], ...news }
-      book.heartbeat(node)
+      first.book.heartbeat(node)
     },
-    offer: (node: FakeLeasingNode) => book.offerChanged(node),
+    offer: (node: FakeLeasingNode) => first.book.offerChanged(node),
     /** Its link is gone; `moment`: and the moment in which it could come back has passed. */
     lose(node: FakeLeasingNode, moment = true) {
-      links.delete(node.node)
-      book.unlinked(node, 'the connection was reset')
+      first.unlink(node)
       if (moment) clock.ms += 10_000
     },
-    async restart() {
-      await book.close()
-      for (const node of links.values()) market.remove(node.node)
-      links.clear()
-      ;({ book, service } = open())
-      await book.claim()
-    },
+    restart: () => first.restart(),
     runs: (node: FakeLeasingNode) =>
       node.told.flatMap((command) => (command.kind === 'run' ? [command] : [])),
     deploy: async (text = sdl()) =>
-      view(await service.deploy(account, 'key_none', { ...wish(), sdl: text })),
-    snapshot: () => book.takeSnapshots(),
+      view(await first.service.deploy(account, 'key_none', { ...wish(), sdl: text })),
+    snapshot: () => first.book.takeSnapshots(),
     async lease(deployment: string): Promise<LeaseView> {
-      const [lease] = view(await service.deployment(account, deployment)).leases
+      const [lease] = view(await first.service.deployment(account, deployment)).leases
       if (!lease) throw new Error('no lease')
       return lease
     },
@@ -156,7 +203,7 @@ export async function setupBook(t: TestContext, credit = 1_000_000_000n) {
     },
     untilEvent: (deployment: string, type: string) =>
       net.untilTrue(async () => {
-        const events = await service.events(account, deployment, 0)
+        const events = await first.service.events(account, deployment, 0)
         return !isRefusal(events) && events.some((event) => event.type === type)
       }),
   }

@@ -1,17 +1,36 @@
-/** One lease's record: changed only in the store first, and then here; paid; and what is told of it to tenant and node. */
-import { Fault } from '../../../core/base/refusal.ts'
+/**
+ * One lease's record: changed only by the decisions of its life, in the store first and then here; paid; and what is told
+ * of it to tenant and node.
+ */
+import { Fault, isRefusal, type Refusal } from '../../../core/base/refusal.ts'
 import type { Millis } from '../../../core/base/time.ts'
+import {
+  decide,
+  evolve,
+  hasOwner,
+  type LeaseCommand,
+  type LeaseEvent,
+  type LeaseLife,
+} from '../../../core/market/lease-life.ts'
 import type { LeaseReport } from '../../../core/protocol/lease-control.ts'
 import type { NodeLink } from '../../../io/link/node-link.ts'
 import type {
   DeploymentRecord,
   LeaseChange,
+  LeaseDoc,
   LeasePayment,
   LeaseRecord,
   NewDeploymentEvent,
 } from '../../../io/store/deployment-records.ts'
+import { sealedFor } from '../../../core/protocol/secrets.ts'
 import { afterPayment, paymentUntil } from './lease-dues.ts'
 import type { LeaseParts } from './lease-parts.ts'
+import { changeOf, lifeOf, memoryOf, NO_MEMORY, wordsOf } from './lease-state.ts'
+
+/** What is to run. */
+export type Plan = Pick<LeaseDoc, 'group' | 'manifest' | 'secrets'>
+
+export const NOBODY: ReadonlySet<string> = new Set()
 
 /** How long a stopped lease's containers have to end. */
 const GRACE_S = 10
@@ -22,6 +41,7 @@ export class LeaseFile {
   readonly deployment: DeploymentRecord
   record: LeaseRecord
   protected readonly parts: LeaseParts
+  #memory = NO_MEMORY
 
   constructor(parts: LeaseParts, deployment: DeploymentRecord, record: LeaseRecord) {
     this.parts = parts
@@ -37,6 +57,10 @@ export class LeaseFile {
     return this.record.state !== 'closed'
   }
 
+  get life(): LeaseLife {
+    return lifeOf(this.record, this.#memory)
+  }
+
   /** What is owed until the node was last heard; null when nothing is billed or no time has passed. */
   due(now: Millis): LeasePayment | null {
     const { node } = this.record
@@ -49,8 +73,42 @@ export class LeaseFile {
     this.record = afterPayment(this.record, payment)
   }
 
+  /**
+   * What the command brings about, committed; a refusal when it is not its time. `doc` and `news` go into the same
+   * commit. An owner that goes is paid first, until `heardAt` at most.
+   */
+  protected async decide(
+    command: LeaseCommand,
+    more: {
+      readonly doc?: Partial<LeaseDoc>
+      readonly news?: readonly NewDeploymentEvent[]
+      readonly heardAt?: Millis
+    } = {},
+  ): Promise<readonly LeaseEvent[] | Refusal> {
+    const at = this.parts.now()
+    const events = decide(this.life, command, at)
+    if (isRefusal(events) || (events.length === 0 && !more.doc)) return events
+    const { before, after } = this.#evolved(events)
+    const owner = hasOwner(after) ? after.owner.epoch : null
+    if (hasOwner(before) && before.owner.epoch !== owner) await this.#settle(more.heardAt ?? at)
+    const change = changeOf(before, after, events, this.record)
+    const told = events.flatMap((event) => {
+      const message = wordsOf(event, { spentNanoUsd: this.record.spentNanoUsd, at })
+      return message === null ? [] : this.told(event.type, message)
+    })
+    const doc = { ...change.doc, ...more.doc }
+    await this.#change({ ...change, doc }, [...told, ...(more.news ?? [])])
+    this.#memory = memoryOf(after)
+    return events
+  }
+
+  #evolved(events: readonly LeaseEvent[]): { before: LeaseLife; after: LeaseLife } {
+    const before = this.life
+    return { before, after: events.reduce(evolve, before) }
+  }
+
   /** Pays until `at`, but not beyond what the node was heard. */
-  protected async settle(at: Millis): Promise<void> {
+  async #settle(at: Millis): Promise<void> {
     const { node } = this.record
     const heard = node === null ? at : (this.parts.linkOf(node)?.lastHeardAt ?? at)
     const payment = paymentUntil(this.record, Math.min(at, heard))
@@ -59,15 +117,13 @@ export class LeaseFile {
     if (outcome?.paid) this.paid(payment)
   }
 
-  protected async change(
-    change: Partial<LeaseChange>,
-    events: readonly NewDeploymentEvent[],
-  ): Promise<void> {
-    const { id, revision, state, epoch, node, hold, doc } = this.record
-    const wanted = { state, epoch, node, hold, doc, ...change }
-    const changed = await this.parts.store.changeLease(id, revision, wanted, events)
-    if (changed === null)
+  async #change(change: LeaseChange, events: readonly NewDeploymentEvent[]): Promise<void> {
+    const { id, revision } = this.record
+    const changed = await this.parts.store.changeLease(id, revision, change, events)
+    if (changed === null) {
+      this.parts.stale(this)
       throw new Fault('lease_changed', `another gateway changed ${id}; this one looks away`)
+    }
     this.record = changed
     this.parts.changed(this)
   }
@@ -100,8 +156,11 @@ export class LeaseFile {
   }
 
   protected sendRun(link: NodeLink): void {
-    const { group, manifest, ownerEpoch: epoch } = this.record.doc
-    if (epoch !== null) link.lease({ kind: 'run', lease: this.id, epoch, group, manifest })
+    const { group, manifest, ownerEpoch: epoch, secrets: envelope } = this.record.doc
+    const secrets = envelope && sealedFor(envelope, link.node)
+    // Better not changed than run without its secrets.
+    if (epoch === null || (envelope && !secrets)) return
+    link.lease({ kind: 'run', lease: this.id, epoch, group, manifest, secrets })
   }
 
   protected sendStop(link: NodeLink, epoch: number, reason: string, keepVolumes = false): void {

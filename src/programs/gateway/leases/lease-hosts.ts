@@ -8,7 +8,8 @@ import type { NodeLink } from '../../../io/link/node-link.ts'
 /** How long a visitor may wait before asking again, while a lease starts or moves. */
 const RETRY_AFTER_S = 2
 
-export type LeaseHosts = { update(lease: LeaseFile): void }
+type Shown = Pick<LeaseFile, 'record' | 'open'>
+export type LeaseHosts = { update(lease: Shown): void }
 
 export function keepHosts(parts: {
   readonly table: IngressTable
@@ -42,7 +43,7 @@ export function keepHosts(parts: {
   }
 
   function entryOf(
-    lease: LeaseFile,
+    lease: Shown,
     { service, replicas }: { service: string; replicas: number },
     {
       port,

@@ -6,11 +6,12 @@ import { sha256Hex } from '../../../io/keys/identity.ts'
 import { sdl, setupBook as setup, view, wish } from './lease-book-kit.ts'
 
 const timeout = 30_000
-const marks = (...images: string[]) => images.map((image) => imageMark('gw_test', image, sha256Hex))
 
 describe('the rule fastest', { timeout }, () => {
   it('takes who holds the images, for which cheapest would pay less elsewhere', async (t) => {
     const net = await setup(t)
+    const marks = (...images: string[]) =>
+      images.map((image) => imageMark(net.first.id, image, sha256Hex))
     const cheap = net.node({ cpuPrice: '0.01' })
     const dear = net.node({ cpuPrice: '0.03' })
     net.beat(cheap, { images: marks('other') })

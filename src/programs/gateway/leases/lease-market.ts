@@ -16,6 +16,7 @@ import {
   type AuctionRule,
 } from '../../../core/market/auction.ts'
 import { weigh } from '../../../core/market/bids.ts'
+import { MAX_SEALED_NODES, type SignedSealingKey } from '../../../core/protocol/secrets.ts'
 import { Market, type Placing } from '../../../core/market/market.ts'
 import { survival } from '../../../core/market/survival.ts'
 import type { Audits } from '../../../core/market/attributes.ts'
@@ -25,6 +26,7 @@ import { sha256Hex } from '../../../io/keys/identity.ts'
 import type { NodeLink } from '../../../io/link/node-link.ts'
 import type { NodeRecord } from '../../../io/store/store.ts'
 import { BidDesk, NO_ANSWERS, noBidReasons, type ProgramAnswers } from './bid-desk.ts'
+import { canOpen, type Openers } from './lease-secrets.ts'
 import type { BidView, GroupScreening } from './lease-service.ts'
 
 /** Whom to ask, on which terms, and what to reserve when it says yes. */
@@ -42,7 +44,12 @@ export type Wish = {
   readonly rule: AuctionRule
   /** Nodes not to be asked. */
   readonly avoid: ReadonlySet<string>
+  /** Others cannot read its secrets. */
+  readonly openers: Openers
 }
+
+/** A linked node's word on its sealing key, for tenants to check. */
+export type NodeSealingKey = SignedSealingKey & { readonly node: string; readonly nodeKey: string }
 
 export class LeaseMarket {
   readonly #market = new Market()
@@ -125,9 +132,9 @@ export class LeaseMarket {
     wish: Wish,
     { tenant, maxAgeMs, node }: { tenant: string; maxAgeMs: Millis; node?: string },
   ): Promise<ProgramAnswers> {
-    const asked = this.#market.toAsk(this.#askOf(wish))
-    const nodes = (node === undefined ? asked : [node]).flatMap((one) => {
-      const link = this.#links.get(one)
+    const asked = node === undefined ? this.#market.toAsk(this.#askOf(wish)) : [node]
+    const nodes = asked.flatMap((one) => {
+      const link = this.#canOpen(one, wish.openers) ? this.#links.get(one) : undefined
       return link?.offer.leases?.prices === null ? [link] : []
     })
     return await this.#desk.gather({ group: wish.group, tenant, nodes, maxAgeMs })
@@ -151,6 +158,7 @@ export class LeaseMarket {
 
   /** At this very node: for an amended bid. Null when it has no room or sells no such thing. */
   at(node: string, wish: Wish, answers: ProgramAnswers = NO_ANSWERS): Candidate | null {
+    if (!this.#canOpen(node, wish.openers)) return null
     const ask = { ...this.#askOf(wish), rule: 'manual' as const }
     const programs = this.#programBids(ask, answers)
     const bid = this.#market.bidAt(ask, node) ?? programs.find((one) => one.node === node) ?? null
@@ -161,10 +169,14 @@ export class LeaseMarket {
   screen(wish: Wish, answers: ProgramAnswers = NO_ANSWERS): GroupScreening {
     const ask = this.#askOf(wish)
     const { size } = this.#market
-    const { reasons: cannot, relaxations } = this.#market.screen(wish.group)
-    const reasons = [...cannot, ...noBidReasons(answers.none, size)].toSorted(
-      (a, b) => b.nodes - a.nodes,
-    )
+    const { nodes, reasons: cannot, relaxations } = this.#market.screen(wish.group)
+    const locked = [...this.#leasing()].filter((node) => !this.#canOpen(node, wish.openers)).length
+    const noKey = { nodes: locked, text: `${locked} of ${nodes} nodes: no key for your secrets` }
+    const reasons = [
+      ...cannot,
+      ...noBidReasons(answers.none, size),
+      ...(locked > 0 ? [noKey] : []),
+    ].toSorted((a, b) => b.nodes - a.nodes)
     const programs = this.#programBids(ask, answers)
     return {
       group: wish.group.name,
@@ -175,6 +187,22 @@ export class LeaseMarket {
       relaxations: relaxations.map(({ text }) => text),
       maxRate: maxRateOf(wish.group),
     }
+  }
+
+  /** Of nodes that could run it when idle, cheapest first; `also`: whatever else is sure of its key, before all. */
+  sealingKeys(group: Group, also: string | null): NodeSealingKey[] {
+    const able = this.#market.able(group).filter((node) => node !== also)
+    const keys = [...(also === null ? [] : [also]), ...able].flatMap((node) => {
+      const link = this.#links.get(node)
+      const sealing = link?.offer.leases?.sealing
+      return link && sealing ? [{ node, nodeKey: link.nodeKey, ...sealing }] : []
+    })
+    return keys.slice(0, MAX_SEALED_NODES)
+  }
+
+  /** Linked nodes that could open its secrets, whatever else keeps them from running it. */
+  openersThere(openers: Openers): number {
+    return [...this.#leasing()].filter((node) => this.#canOpen(node, openers)).length
   }
 
   reserve(lease: string, placing: Placing): void {
@@ -197,9 +225,20 @@ export class LeaseMarket {
     this.#market.observe(group)
   }
 
-  #askOf({ group, rule, images, avoid }: Wish): Ask {
+  *#leasing(): Generator<string> {
+    for (const [node, { offer, draining }] of this.#links) if (offer.leases && !draining) yield node
+  }
+
+  #canOpen(node: string, openers: Openers): boolean {
+    return canOpen(node, this.#links.get(node)?.offer, openers)
+  }
+
+  #askOf({ group, rule, images, avoid, openers }: Wish): Ask {
     const marks = images.map((image) => imageMark(this.#gateway, image, sha256Hex))
-    return { group, rule, images: marks, exclude: avoid }
+    const exclude = {
+      has: (node: string) => avoid.has(node) || !this.#canOpen(node, openers),
+    }
+    return { group, rule, images: marks, exclude: openers === null ? avoid : exclude }
   }
 
   #programBids(ask: Ask, { bids }: ProgramAnswers): StandingBid[] {

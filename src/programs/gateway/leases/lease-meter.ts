@@ -1,16 +1,10 @@
 /**
- * Bills leased time: every few seconds, until when each node was last heard, in one commit for all leases. Tells
- * tenants when their money runs low, and ends what cannot be paid after a grace.
+ * Bills leased time: every few seconds, until when each node was last heard, in one commit for all leases. What is left
+ * then is each lease's own to judge.
  */
-import {
-  decidePurse,
-  evolvePurse,
-  type Funds,
-  type PurseEvent,
-} from '../../../core/market/deployment-life.ts'
-import { formatUsd } from '../../../core/base/money.ts'
+import type { Funds } from '../../../core/market/deployment-life.ts'
 import { reasonOf } from '../../../core/base/refusal.ts'
-import { MINUTE, SECOND, type Millis } from '../../../core/base/time.ts'
+import { SECOND } from '../../../core/base/time.ts'
 import type { LeasePaid, LeasePayment } from '../../../io/store/deployment-records.ts'
 import { MAX_LEASE_PAYMENTS } from '../../../io/store/lease-payments.ts'
 import type { ActiveLease } from './active-lease.ts'
@@ -54,7 +48,8 @@ export function meterLeases(
         const outcome = paid[i]
         if (!outcome?.paid) return
         lease.paid(payment)
-        judge(lease, outcome, at)
+        const funds = fundsOf(lease, outcome)
+        if (funds) lease.bill(funds)
       })
     }
   }
@@ -62,33 +57,13 @@ export function meterLeases(
   return { bill, close: () => clearInterval(timer) }
 }
 
-function judge(
-  lease: ActiveLease,
+/** Of its hour; less than nothing when the operator had to pay. Null where nothing is set aside. */
+function fundsOf(
+  { record }: ActiveLease,
   { heldNanoUsd, uncollectedNanoUsd }: LeasePaid,
-  at: Millis,
-): void {
-  const { purse, rate } = lease.record.doc
-  const setAsideNanoUsd = holdTargetOf(BigInt(rate))
-  if (setAsideNanoUsd === 0n) return
+): Funds | null {
+  const setAsideNanoUsd = holdTargetOf(BigInt(record.doc.rate))
+  if (setAsideNanoUsd === 0n) return null
   const leftNanoUsd = uncollectedNanoUsd > 0n ? -uncollectedNanoUsd : heldNanoUsd
-  const event = decidePurse(purse, { setAsideNanoUsd, leftNanoUsd }, at)
-  if (event === null) return
-  lease.money(evolvePurse(event), event.type, wordsOf(event, at))
-  if (event.type === 'money.over') void lease.close('the balance is used up', true)
+  return { setAsideNanoUsd, leftNanoUsd }
 }
-
-function wordsOf(event: PurseEvent, at: Millis): string {
-  switch (event.type) {
-    case 'money.low':
-      return `${leftOf(event)}, and the balance has no more`
-    case 'money.restored':
-      return leftOf(event)
-    case 'money.out':
-      return `the balance is used up; the lease ends in ${(event.endsAt - at) / MINUTE} minutes unless credit is added`
-    case 'money.over':
-      return 'no credit came; its volumes are kept for a day'
-  }
-}
-
-const leftOf = ({ leftNanoUsd, setAsideNanoUsd }: Funds): string =>
-  `$${formatUsd(leftNanoUsd)} is left of the $${formatUsd(setAsideNanoUsd)} set aside`

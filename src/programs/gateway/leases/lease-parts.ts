@@ -17,6 +17,8 @@ export type LeaseParts = {
   readonly logger: Logger
   /** Something that a tenant may see has changed. */
   changed(lease: LeaseFile): void
+  /** Another gateway has changed it since it was read. */
+  stale(lease: LeaseFile): void
   /** At the gateway's end: nothing more is decided. */
   readonly signal: AbortSignal
   /** Resolves after so long, or at the gateway's end. */

@@ -10,7 +10,9 @@ import type { Refusal } from '../../../core/base/refusal.ts'
 import type { Millis } from '../../../core/base/time.ts'
 import type { LeaseState, ReplicaReport } from '../../../core/protocol/lease-control.ts'
 import type { Expose } from '../../../core/protocol/manifest.ts'
+import type { SecretEnvelope } from '../../../core/protocol/secrets.ts'
 import type { TunnelPurpose } from '../../../core/protocol/tunnel.ts'
+import type { NodeSealingKey } from './lease-market.ts'
 import type { DeploymentEventRecord } from '../../../io/store/deployment-records.ts'
 
 /** One node that could run a group, and for how much. */
@@ -71,6 +73,8 @@ export type LeaseView = {
   readonly billedUntil: Millis | null
   readonly spentNanoUsd: NanoUsd
   readonly services: readonly ServiceView[]
+  /** `web.DB_PASSWORD`, `web@registry`: names of what came sealed. */
+  readonly secrets: readonly string[]
 }
 
 export type DeploymentView = {
@@ -94,16 +98,38 @@ export type TunnelWish<P = TunnelPurpose> = P extends unknown
   ? Omit<P, 'lease' | 'epoch'> & { readonly lease?: string | null }
   : never
 
+/** To whom secrets may be sealed, by group; every key is its node's own signed word. */
+export type SealingKeys = {
+  /** What secrets are bound to, besides the group. */
+  readonly tenant: string
+  /** Null: it is not made yet. */
+  readonly deployment: string | null
+  readonly groups: readonly {
+    readonly group: string
+    /** The node that runs it first, then who could, cheapest first. */
+    readonly nodes: readonly NodeSealingKey[]
+    /** Why others cannot. */
+    readonly reasons: readonly string[]
+  }[]
+}
+
+/** Sealed before the deployment is made: its id follows from the nonce. */
+export type NewSecrets = { readonly nonce: string; readonly groups: readonly SecretEnvelope[] }
+
 export type DeployWish = {
   readonly sdl: string
   readonly name: string | null
   readonly rule: AuctionRule
+  readonly secrets: NewSecrets | null
   /** The same key within 24 h makes nothing new: `idempotency_conflict` when it came with another wish. */
   readonly idempotencyKey?: string | null
 }
 
 export type LeaseService = {
-  screen(account: string, sdl: string): Promise<Screening | Refusal>
+  /** `sealed`: it will come with secrets. */
+  screen(account: string, sdl: string, sealed: boolean): Promise<Screening | Refusal>
+  /** Whom to seal for: for a new deployment, or one that there is. */
+  sealingKeys(account: string, sdl: string, id: string | null): Promise<SealingKeys | Refusal>
   /** Resolves when the deployment is durable and its first auction has been held; starting goes on. */
   deploy(account: string, apiKey: string, wish: DeployWish): Promise<DeploymentView | Refusal>
   /** Newest first. */
@@ -119,7 +145,13 @@ export type LeaseService = {
     lease: string,
     node: string,
   ): Promise<DeploymentView | Refusal>
-  update(account: string, id: string, sdl: string): Promise<DeploymentView | Refusal>
+  /** `secrets` null: those that it has stay. */
+  update(
+    account: string,
+    id: string,
+    sdl: string,
+    secrets: readonly SecretEnvelope[] | null,
+  ): Promise<DeploymentView | Refusal>
   close(account: string, id: string): Promise<DeploymentView | Refusal>
   events(account: string, id: string, after: number): Promise<readonly DeploymentEvent[] | Refusal>
   /** Calls back when there may be new events of it; returns what stops that. */

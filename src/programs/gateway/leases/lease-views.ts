@@ -47,6 +47,7 @@ function leaseView(
     startedAt: doc.startedAt,
     billedUntil,
     spentNanoUsd,
+    secrets: doc.secrets?.names ?? [],
     services: doc.manifest.services.map((service) =>
       serviceView(service, doc.replicas, hostsOf(id, service, place.domain), place),
     ),

@@ -1,14 +1,10 @@
 /**
  * Keeps the nodes whose links broke and that did not come back yet, and tells of those that are given up.
  */
-import { givenUp, type Missing } from '../../../core/market/silence.ts'
-import { SECOND, type Millis } from '../../../core/base/time.ts'
+import { brokenLink, givenUp, notLinkedYet, type Missing } from '../../../core/market/silence.ts'
+import type { Millis } from '../../../core/base/time.ts'
 import type { NodeLink } from '../../../io/link/node-link.ts'
 
-/** A link that breaks and is made again is no loss; a node that was silent has had its time. */
-const BACK_MS = 3 * SECOND
-/** After a start of this gateway all of its nodes have to find it first. */
-const FIRST_LINK_MS = 30 * SECOND
 const LOOK_MS = 500
 
 export type LossWatch = {
@@ -24,17 +20,19 @@ type Lost = Missing & { readonly lastHeardAt: Millis; readonly why: string }
 export function watchForLoss(parts: {
   readonly now: () => Millis
   readonly linkOf: (node: string) => NodeLink | undefined
-  readonly nodes: () => readonly NodeLink[]
+  /** How many nodes are linked. */
+  readonly linkedNodes: () => number
   readonly lost: (node: string, lastHeardAt: Millis, why: string) => void
 }): LossWatch {
-  const { now, linkOf, nodes, lost } = parts
+  const { now, linkOf, linkedNodes, lost } = parts
   const missing = new Map<string, Lost>()
   const timer = setInterval(look, LOOK_MS)
   timer.unref()
 
   function look(): void {
+    if (missing.size === 0) return
     for (const node of missing.keys()) if (linkOf(node)) missing.delete(node)
-    for (const node of givenUp(missing, nodes().length, now())) {
+    for (const node of givenUp(missing, linkedNodes(), now())) {
       const one = missing.get(node)
       missing.delete(node)
       if (one) lost(node, one.lastHeardAt, one.why)
@@ -45,18 +43,13 @@ export function watchForLoss(parts: {
     linked: (node) => void missing.delete(node),
     unlinked({ node, lastHeardAt }, why) {
       if (linkOf(node)) return // it is linked anew already
-      const at = now()
-      missing.set(node, { since: at, lastHeardAt, why, until: Math.max(at, lastHeardAt + BACK_MS) })
+      missing.set(node, { ...brokenLink(lastHeardAt, now()), lastHeardAt, why })
     },
     expect(node) {
-      const at = now()
       if (missing.has(node)) return
-      missing.set(node, {
-        since: at,
-        lastHeardAt: at,
-        why: 'it did not link to this gateway again',
-        until: at + FIRST_LINK_MS,
-      })
+      const at = now()
+      const why = 'it did not link to this gateway again'
+      missing.set(node, { ...notLinkedYet(at), lastHeardAt: at, why })
     },
     close: () => clearInterval(timer),
   }

@@ -28,7 +28,8 @@ export function acceptAsk(input: {
   const hold = 'short' in need ? need : book.take(lease, need)
   if ('short' in hold) return { code: 'lease_no_room', message: hold.short }
   const signature = parts.identity.sign(LEASE_DOMAIN, terms)
-  return { epoch, group, terms, signature, untilMs: now + MAX_ASK_MS, hold }
+  const { owner } = checked
+  return { epoch, group, owner, terms, signature, untilMs: now + MAX_ASK_MS, hold }
 }
 
 /** The room of what an earlier run of the agent left. */

@@ -4,14 +4,15 @@ import { readPrices } from '../../../core/protocol/price-sheet.ts'
 import { checkAsk, type Seller } from './ask-check.ts'
 import { askOf, GATEWAY, groupOf, H100, NOW, SHEET } from './test-kit.ts'
 
+const OWNER = { tenant: 'acct_1', deployment: 'dep_1' }
 const SELLER: Seller = { node: 'node_test', nodeKey: '', prices: readPrices(SHEET), noticeS: 60 }
 const check = (ask: ReturnType<typeof askOf>, seller = SELLER, now = NOW) =>
   checkAsk({ ask, gateway: GATEWAY, seller, now })
 
 describe('what a node looks at before it signs a lease', () => {
-  it('finds the GPUs that the terms name', () => {
-    assert.deepEqual(check(askOf()), { gpus: [null] })
-    assert.deepEqual(check(askOf({ gpus: 2 })), { gpus: [H100] })
+  it('finds the GPUs that the terms name, and whose lease it is', () => {
+    assert.deepEqual(check(askOf()), { gpus: [null], owner: OWNER })
+    assert.deepEqual(check(askOf({ gpus: 2 })), { gpus: [H100], owner: OWNER })
   })
 
   it('signs nothing that is not for it, or says something else than what was asked', () => {

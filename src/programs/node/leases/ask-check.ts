@@ -33,16 +33,19 @@ export type Seller = {
   readonly noticeS: number
 }
 
+/** Secrets are sealed for them. */
+export type Owner = Pick<Lease, 'tenant' | 'deployment'>
+
 /** Names that every runtime and file system takes. */
 const LEASE_NAME = /^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,59}$/
 
-/** The GPUs that the terms name, in the order of the group's units; or why the node does not sign. */
+/** The GPUs that the terms name, in the order of the group's units, and whose lease it is; or why the node does not sign. */
 export function checkAsk(input: {
   readonly ask: Ask
   readonly gateway: string
   readonly seller: Seller
   readonly now: Millis
-}): { readonly gpus: readonly (Gpu | null)[] } | AskRefusal {
+}): { readonly gpus: readonly (Gpu | null)[]; readonly owner: Owner } | AskRefusal {
   const { ask, gateway, seller, now } = input
   if (!LEASE_NAME.test(ask.lease))
     return { code: 'lease_invalid', message: `'${ask.lease}' is no name for a lease` }
@@ -62,7 +65,8 @@ export function checkAsk(input: {
     seller.prices === null
       ? bidProblem(ask, terms, { nodeKey: seller.nodeKey, now })
       : tooCheap(terms, ask, seller.prices)
-  return price ?? { gpus }
+  const { tenant, deployment } = terms
+  return price ?? { gpus, owner: { tenant, deployment } }
 }
 
 /** Null unless it is the document's canonical text: what is signed must be what was read. */

@@ -3,9 +3,10 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
-import type { LeaseOrder, LeaseReport } from '../../../core/protocol/lease-control.ts'
+import type { LeaseCommand, LeaseOrder, LeaseReport } from '../../../core/protocol/lease-control.ts'
 import { readPrices } from '../../../core/protocol/price-sheet.ts'
 import { ephemeralIdentity } from '../../../io/keys/identity.ts'
+import { ephemeralSealingKey } from '../../../io/keys/sealed-box.ts'
 import { Journal } from '../../../io/link/test-kit.ts'
 import { silentLogger } from '../../../io/telemetry/logger.ts'
 import { FakeRuntime } from './fake-runtime.ts'
@@ -22,11 +23,13 @@ export async function setupHost(t: TestContext, room: HostRoom = HOST) {
   t.after(() => rmSync(home, { recursive: true, force: true }))
   const folder = join(home, 'leases')
   const identity = ephemeralIdentity('node')
+  const sealing = ephemeralSealingKey()
   const clock = { now: NOW }
   const restores = new RestoreSpool(join(home, 'restores'))
-  const open = async (runtime: FakeRuntime): Promise<LeaseHost> => {
+  const open = async (runtime: FakeRuntime, leaving = false): Promise<LeaseHost> => {
     const host = await openLeaseHost({
       identity,
+      opener: { node: identity.id, key: sealing },
       runtime,
       shelf: new LeaseShelf(folder, silentLogger),
       room,
@@ -37,6 +40,7 @@ export async function setupHost(t: TestContext, room: HostRoom = HOST) {
         noticeS: 3600,
       },
       restores,
+      leaving,
       now: () => clock.now,
       logger: silentLogger,
       stopAgainMs: 1,
@@ -60,13 +64,16 @@ export async function setupHost(t: TestContext, room: HostRoom = HOST) {
   }
   const askFor = (wish: Wish = {}, more: { id?: string; epoch?: number } = {}) =>
     askOf(wish, { node: identity.id, ...more })
-  return { host, runtime, gateway, folder, restores, identity, clock, open, askFor, lease }
+  return { host, runtime, gateway, folder, restores, identity, sealing, clock, open, askFor, lease }
 }
+
+type Run = Extract<LeaseCommand, { kind: 'run' }>
 
 export const runOf = (
   { lease, epoch, group }: ReturnType<typeof askOf>,
   manifest = manifestOf(),
-): LeaseOrder => ({ kind: 'run', lease, epoch, group, manifest })
+  secrets: Run['secrets'] = null,
+): Run => ({ kind: 'run', lease, epoch, group, manifest, secrets })
 
 export const stopOf = (epoch = 1, keepVolumes = false): LeaseOrder => ({
   kind: 'stop',

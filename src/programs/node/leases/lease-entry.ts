@@ -1,6 +1,8 @@
 /** All that this node has to do with one lease: an acceptance that waits, what runs, what is kept, and their room. */
 import type { Millis } from '../../../core/base/time.ts'
+import type { LeaseReport } from '../../../core/protocol/lease-control.ts'
 import type { Group } from '../../../core/protocol/group.ts'
+import type { Owner } from './ask-check.ts'
 import type { LeaseRecord } from './lease-shelf.ts'
 import type { Hold, RoomBook } from './room.ts'
 import type { Tenancy } from './tenancy.ts'
@@ -9,6 +11,7 @@ import type { Tenancy } from './tenancy.ts'
 export type Asked = {
   readonly epoch: number
   readonly group: Group
+  readonly owner: Owner
   readonly terms: string
   readonly signature: string
   readonly untilMs: Millis
@@ -17,7 +20,8 @@ export type Asked = {
 
 export class LeaseEntry {
   readonly lease: string
-  readonly gateway: string
+  /** Who speaks for it. */
+  gateway: string
   readonly #book: RoomBook
   #asked: Asked | null = null
   /** Of what runs and what is kept; the last one is what it was told to be. */
@@ -45,6 +49,14 @@ export class LeaseEntry {
     return Math.max(last, this.#asked?.epoch ?? 0)
   }
 
+  /** To its gateway, while its provider wants the machine back; null when nothing runs. */
+  get notice(): LeaseReport | null {
+    const { lease, tenancy } = this
+    if (tenancy === null || tenancy.isEnding) return null
+    const reason = 'its provider wants the machine back'
+    return { kind: 'leaving', lease, epoch: tenancy.record.epoch, reason }
+  }
+
   get isEmpty(): boolean {
     return this.#asked === null && this.tenancy === null && this.kept === null
   }
@@ -64,11 +76,11 @@ export class LeaseEntry {
   }
 
   /** What was accepted begins: its room joins what is there, until `settle`. */
-  begin(): Hold | null {
-    const hold = this.#asked?.hold ?? null
-    if (hold !== null) this.#holds.push(hold)
+  begin(): Asked | null {
+    const asked = this.#asked
+    if (asked !== null) this.#holds.push(asked.hold)
     this.#asked = null
-    return hold
+    return asked
   }
 
   /** Room that a restarted agent finds in use. */

@@ -17,18 +17,23 @@ import type { Logger } from '../../../io/telemetry/logger.ts'
 import { acceptAsk, occupyAgain } from './acceptance.ts'
 import type { Ask, AskRefusal, Seller } from './ask-check.ts'
 import { LeaseEntry, type Asked } from './lease-entry.ts'
-import { clip, LeaseNews, type SendReport } from './lease-news.ts'
+import { LeaseGateways } from './lease-gateways.ts'
+import { clip, type SendReport } from './lease-news.ts'
+import type { Opener } from './lease-secrets.ts'
 import type { LeaseRecord, LeaseShelf } from './lease-shelf.ts'
 import type { RestoreSpool } from './restore-spool.ts'
-import { keptNeedOf, RoomBook, type HostRoom } from './room.ts'
+import { hasPersistent, keptNeedOf, RoomBook, type HostRoom } from './room.ts'
 import { Tenancy, unwanted, type Ending, type TenancyParts } from './tenancy.ts'
 
 export type HostParts = {
   readonly identity: Identity
+  readonly opener: Opener
   readonly runtime: Runtime
   readonly shelf: LeaseShelf
   readonly room: HostRoom
   readonly seller: Seller
+  /** The provider wants out: nothing new, and notice for what runs. Default: no. */
+  readonly leaving?: boolean
   readonly restores: RestoreSpool
   readonly now: () => Millis
   readonly logger: Logger
@@ -63,15 +68,15 @@ export class LeaseHost {
   readonly #parts: HostParts
   readonly #book: RoomBook
   readonly #entries = new Map<string, LeaseEntry>()
-  readonly #news = new Map<string, LeaseNews>()
-  readonly #lastLinkedAt = new Map<string, Millis>()
+  readonly #gateways = new LeaseGateways()
   #saidAt: Millis
-  #draining = false
+  #draining: boolean
   #closed = false
 
   constructor(parts: HostParts, records: readonly LeaseRecord[] = []) {
     this.#parts = parts
     this.#book = new RoomBook(parts.room)
+    this.#draining = parts.leaving ?? false
     this.#saidAt = parts.now()
     for (const record of records) this.#resume(record)
   }
@@ -88,7 +93,7 @@ export class LeaseHost {
   /** What runs for this gateway under this name, or whose volumes are kept. */
   find(gateway: string, lease: string): { record: LeaseRecord; runs: boolean } | null {
     const entry = this.#entries.get(lease)
-    if (entry?.gateway !== gateway) return null
+    if (!entry || !this.#gateways.maySpeak(gateway, entry.gateway)) return null
     if (entry.tenancy !== null)
       return { record: entry.tenancy.record, runs: !entry.tenancy.isEnding }
     return entry.kept === null ? null : { record: entry.kept, runs: false }
@@ -97,16 +102,17 @@ export class LeaseHost {
   /** What was promised to this gateway, and has not been started. */
   accepted(gateway: string, lease: string): Asked | null {
     const entry = this.#entries.get(lease)
-    return entry?.gateway === gateway ? entry.asked : null
+    return entry && this.#gateways.maySpeak(gateway, entry.gateway) ? entry.asked : null
   }
 
   linked(gateway: string, send: SendReport): void {
-    this.#lastLinkedAt.set(gateway, this.#parts.now())
-    this.#newsOf(gateway).linked(send)
+    this.#gateways.linked(gateway, send, this.#parts.now())
+    for (const entry of this.#entries.values())
+      if (entry.gateway === gateway) this.#giveNotice(entry)
   }
 
   unlinked(gateway: string): void {
-    this.#newsOf(gateway).unlinked()
+    this.#gateways.unlinked(gateway)
   }
 
   command(gateway: string, command: LeaseOrder): void {
@@ -119,6 +125,8 @@ export class LeaseHost {
         return this.#stop(gateway, command)
       case 'keep':
         return this.#keep(gateway, command)
+      case 'kin':
+        return this.#gateways.learn(gateway, command.proofs)
     }
   }
 
@@ -134,14 +142,17 @@ export class LeaseHost {
 
   tick(): void {
     const now = this.#parts.now()
-    for (const [gateway, news] of this.#news) {
-      if (news.isLinked) this.#lastLinkedAt.set(gateway, now)
-      news.flush()
-    }
-    if (now - this.#saidAt >= SAY_AGAIN_MS) this.#sayAgain(now)
+    this.#gateways.tick(now)
+    const saysAgain = now - this.#saidAt >= SAY_AGAIN_MS
+    if (saysAgain) this.#saidAt = now
     for (const entry of this.#entries.values()) {
+      // So that a gateway that has given a lease to somebody else can say so, whatever was lost on the way.
+      if (saysAgain) {
+        entry.tenancy?.sayAgain()
+        this.#giveNotice(entry)
+      }
       if (entry.asked !== null && now > entry.asked.untilMs) this.#expire(entry)
-      const awayMs = now - (this.#lastLinkedAt.get(entry.gateway) ?? now)
+      const awayMs = this.#gateways.awayMs(entry.gateway, now)
       if (entry.tenancy !== null && awayMs > ORPHAN_MS)
         this.#end(entry, unwanted(`no link to its gateway for ${Math.round(awayMs / MINUTE)} min`))
       const keptMs = now - (entry.kept?.kept?.untilMs ?? now)
@@ -158,12 +169,6 @@ export class LeaseHost {
     await this.#parts.runtime.close()
   }
 
-  /** So that a gateway that has given a lease to somebody else can say so, whatever was lost on the way. */
-  #sayAgain(now: Millis): void {
-    this.#saidAt = now
-    for (const { tenancy } of this.#entries.values()) tenancy?.sayAgain()
-  }
-
   #ask(gateway: string, ask: Ask): void {
     const { lease, epoch } = ask
     const entry = this.#entries.get(lease)
@@ -178,7 +183,7 @@ export class LeaseHost {
 
   #whyNot(gateway: string, { lease, epoch }: Ref): AskRefusal | null {
     const entry = this.#entries.get(lease)
-    if (entry && entry.gateway !== gateway)
+    if (entry && !this.#gateways.maySpeak(gateway, entry.gateway))
       return { code: 'lease_taken', message: `another gateway has a lease ${lease} here` }
     if (entry && epoch < entry.epoch)
       return { code: 'lease_epoch_stale', message: `epoch ${epoch} < ${entry.epoch} known here` }
@@ -199,7 +204,7 @@ export class LeaseHost {
   }
 
   #run(gateway: string, command: Run): void {
-    const { lease, epoch, group, manifest } = command
+    const { lease, epoch, group, manifest, secrets } = command
     const entry = this.#entries.get(lease)
     const why = this.#whyNot(gateway, command)
     if (why !== null) return this.#refuse(gateway, command, why)
@@ -211,12 +216,14 @@ export class LeaseHost {
     if (entry === undefined || !(accepted || known)) {
       const message = 'this node has not accepted that, or not kept it this long: ask first'
       if (record !== undefined) this.#refuse(gateway, command, { code: 'lease_terms', message })
-      else this.#newsOf(gateway).state({ kind: 'stopped', lease, epoch, reason: message })
+      else this.#gateways.newsOf(gateway).state({ kind: 'stopped', lease, epoch, reason: message })
       return
     }
-    if (accepted) entry.begin()
+    const owner = (accepted ? entry.begin() : record)?.owner ?? null
+    entry.gateway = gateway
     const gpus = [...(entry.lastHold?.gpus ?? [])].map(([unit, cdi]) => ({ unit, cdi: [...cdi] }))
-    this.#start(entry, { v: 1, gateway, lease, epoch, group, manifest, gpus, kept: null })
+    const wish = { group, manifest, secrets, owner, gpus, kept: null }
+    this.#start(entry, { v: 1, gateway, lease, epoch, ...wish })
   }
 
   #start(entry: LeaseEntry, record: LeaseRecord): void {
@@ -228,15 +235,15 @@ export class LeaseHost {
     const { kept } = entry
     // Somebody else may have had it since: its volumes are older than what the tenant has seen.
     const foreign = kept?.kept?.stale === true && record.epoch > kept.epoch + 1
-    entry.tenancy ??= new Tenancy(this.#tenancyParts(entry.gateway), record, foreign)
+    entry.tenancy ??= new Tenancy(this.#tenancyParts(entry), record, foreign)
     entry.kept = null
     void entry.tenancy.run(record).then((started) => {
       if (started) entry.settle()
     })
   }
 
-  #tenancyParts(gateway: string): TenancyParts {
-    return { ...this.#parts, news: this.#newsOf(gateway) }
+  #tenancyParts(entry: LeaseEntry): TenancyParts {
+    return { ...this.#parts, news: () => this.#gateways.newsOf(entry.gateway) }
   }
 
   /** Only what runs, waits or is kept under this very epoch: an amendment that came to nothing ends no lease. */
@@ -244,8 +251,9 @@ export class LeaseHost {
     const { lease, epoch, reason, keepVolumes, graceS } = command
     const entry = this.#entries.get(lease)
     const stopped = (why: string) =>
-      this.#newsOf(gateway).state({ kind: 'stopped', lease, epoch, reason: why })
-    if (entry?.gateway !== gateway) return stopped('unknown here')
+      this.#gateways.newsOf(gateway).state({ kind: 'stopped', lease, epoch, reason: why })
+    if (!entry || !this.#gateways.maySpeak(gateway, entry.gateway)) return stopped('unknown here')
+    if (entry.epoch === epoch) entry.gateway = gateway
     if (entry.asked?.epoch === epoch) entry.dropAsked()
     if (entry.leaving) return this.#later(entry, gateway, command)
     if (entry.tenancy?.record.epoch === epoch)
@@ -268,9 +276,11 @@ export class LeaseHost {
     }
     for (const [lease, epoch] of named) {
       const entry = this.#entries.get(lease)
-      const here = entry?.gateway === gateway && (entry.tenancy !== null || entry.asked !== null)
-      if (!here)
-        this.#newsOf(gateway).state({ kind: 'stopped', lease, epoch, reason: 'unknown here' })
+      const speaks = entry !== undefined && this.#gateways.maySpeak(gateway, entry.gateway)
+      if (!speaks || (entry.tenancy === null && entry.asked === null))
+        this.#gateways
+          .newsOf(gateway)
+          .state({ kind: 'stopped', lease, epoch, reason: 'unknown here' })
     }
   }
 
@@ -291,8 +301,7 @@ export class LeaseHost {
     const { shelf, room, now, logger } = this.#parts
     const { lease, epoch, group } = record
     const need = keptNeedOf(group, room)
-    const keeps =
-      keepVolumes && group.units.some(({ resources }) => resources.volumes.some(isPersistent))
+    const keeps = keepVolumes && hasPersistent(group)
     const kept = keeps ? { ...record, kept: { untilMs: now() + KEEP_VOLUMES_MS, stale } } : null
     try {
       await (kept === null ? shelf.remove(lease) : shelf.write(kept))
@@ -306,7 +315,9 @@ export class LeaseHost {
     entry.kept = kept
     entry.leaving = null
     this.#dropEmpty(entry)
-    this.#newsOf(entry.gateway).state({ kind: 'stopped', lease, epoch, reason: clip(reason, 500) })
+    this.#gateways
+      .newsOf(entry.gateway)
+      .state({ kind: 'stopped', lease, epoch, reason: clip(reason, 500) })
   }
 
   /** Removes volumes that were kept; what does not work now is tried again at the next tick. */
@@ -343,12 +354,12 @@ export class LeaseHost {
     const { lease, gateway, kept } = record
     const entry = this.#entryOf(lease, gateway)
     entry.occupy(occupyAgain(record, this.#parts.room, this.#book))
-    this.#lastLinkedAt.set(gateway, this.#parts.now())
+    this.#gateways.expect(gateway, this.#parts.now())
     if (kept !== null) {
       entry.kept = record
       return
     }
-    entry.tenancy = new Tenancy(this.#tenancyParts(gateway), record, false)
+    entry.tenancy = new Tenancy(this.#tenancyParts(entry), record, false)
     void entry.tenancy.run(record)
   }
 
@@ -363,18 +374,17 @@ export class LeaseHost {
   }
 
   #answer(gateway: string, { lease, epoch }: Ref, signature: string): void {
-    this.#newsOf(gateway).answer({ kind: 'accepted', lease, epoch, signature })
+    this.#gateways.newsOf(gateway).answer({ kind: 'accepted', lease, epoch, signature })
   }
 
   #refuse(gateway: string, { lease, epoch }: Ref, { code, message }: AskRefusal): void {
     const text = clip(message, 2000)
-    this.#newsOf(gateway).answer({ kind: 'refused', lease, epoch, code, message: text })
+    this.#gateways.newsOf(gateway).answer({ kind: 'refused', lease, epoch, code, message: text })
   }
 
-  #newsOf(gateway: string): LeaseNews {
-    const news = this.#news.get(gateway) ?? new LeaseNews()
-    this.#news.set(gateway, news)
-    return news
+  /** Said again until the lease has moved: who hears it twice knows it. */
+  #giveNotice({ gateway, notice }: LeaseEntry): void {
+    if (this.#parts.leaving === true && notice) this.#gateways.newsOf(gateway).answer(notice)
   }
 
   #entryOf(lease: string, gateway: string): LeaseEntry {
@@ -387,5 +397,3 @@ export class LeaseHost {
     if (entry.isEmpty && this.#entries.get(entry.lease) === entry) this.#entries.delete(entry.lease)
   }
 }
-
-const isPersistent = ({ persistent }: { persistent: boolean }): boolean => persistent

@@ -45,6 +45,12 @@ export const leaseSettings = {
     .describe(
       'Which part of the machine this node leases out, 0 to 1. Several nodes on one machine must not come to more than 1 together, or they sell it twice.',
     ),
+  leaseLeaving: z
+    .boolean()
+    .default(false)
+    .describe(
+      'The provider wants the machine back: no new leases, and those that run are given the notice that was agreed, so that they move before it ends. Stop the node when none is left.',
+    ),
   leaseReserve: fraction
     .default(0.1)
     .describe(

@@ -1,6 +1,6 @@
 /**
  * The leases of this node on its disk, so that a restarted agent knows what runs: one file each, readable by its owner
- * only, because manifests may hold secrets. A file is whole or not there.
+ * only. Secrets stay sealed in it. A file is whole or not there.
  */
 import { mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -8,6 +8,7 @@ import { z } from 'zod'
 import { reasonOf } from '../../../core/base/refusal.ts'
 import { groupSchema } from '../../../core/protocol/group.ts'
 import { manifestSchema } from '../../../core/protocol/manifest.ts'
+import { sealedSecretsSchema } from '../../../core/protocol/secrets.ts'
 import type { Logger } from '../../../io/telemetry/logger.ts'
 
 const recordSchema = z.strictObject({
@@ -17,6 +18,9 @@ const recordSchema = z.strictObject({
   epoch: z.int().min(1),
   group: groupSchema,
   manifest: manifestSchema,
+  secrets: sealedSecretsSchema.nullable().default(null),
+  /** By the terms that this node signed; null: of an agent that did not write it down. */
+  owner: z.strictObject({ tenant: z.string(), deployment: z.string() }).nullable().default(null),
   /** CDI names by unit of the group. */
   gpus: z.array(z.strictObject({ unit: z.int(), cdi: z.array(z.string()) })),
   /** Null: it runs. Else only its volumes are kept. */

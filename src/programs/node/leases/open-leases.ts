@@ -8,6 +8,8 @@ import type { FreeRoom } from '../../../core/protocol/capacity.ts'
 import type { Offer } from '../../../core/protocol/offer.ts'
 import { readPrices } from '../../../core/protocol/price-sheet.ts'
 import type { Identity } from '../../../io/keys/identity.ts'
+import { loadSealingKey } from '../../../io/keys/sealed-box.ts'
+import { signSealingKey } from '../../../io/keys/secret-envelope.ts'
 import type { Runtime, RuntimeEvent } from '../../../io/runtime/runtime.ts'
 import type { Logger } from '../../../io/telemetry/logger.ts'
 import { Bidder } from './bidder.ts'
@@ -92,9 +94,11 @@ async function openOn(
   const runtime: Runtime =
     settings.leaseOnExit === 'keep' ? engine : { ...engine, close: () => stopAll(engine, shelf) }
   const restores = new RestoreSpool(join(home, 'restores'))
+  const sealing = loadSealingKey(join(home, 'sealing.key'))
   try {
     host = await openLeaseHost({
       identity,
+      opener: { node: identity.id, key: sealing },
       runtime,
       shelf,
       room,
@@ -105,6 +109,7 @@ async function openOn(
         noticeS: capacity.noticeS,
       },
       restores,
+      leaving: settings.leaseLeaving,
       now,
       logger,
     })
@@ -139,7 +144,11 @@ async function openOn(
     images: held,
     bidder,
     free: () => freeRoomOf(opened.free, room, capacity),
-    offer: { capacity, prices: program === null ? leasePrices : null },
+    offer: {
+      capacity,
+      prices: program === null ? leasePrices : null,
+      sealing: signSealingKey(identity, sealing),
+    },
     close: async () => {
       clearInterval(ticker)
       clearInterval(looker)

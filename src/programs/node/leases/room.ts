@@ -71,6 +71,9 @@ export function needOf(
   return { ...need, diskBytes, gpus: wanted }
 }
 
+export const hasPersistent = ({ units }: Group): boolean =>
+  units.some(({ resources }) => resources.volumes.some(({ persistent }) => persistent))
+
 /** Of the same need, only what outlives the containers. */
 export function keptNeedOf(group: Group, host: HostRoom): Need | Shortage {
   const units = group.units.map((unit) => ({

@@ -16,14 +16,17 @@ import type {
 } from '../../../io/runtime/runtime.ts'
 import type { Logger } from '../../../io/telemetry/logger.ts'
 import { clip, eventOf, type LeaseNews } from './lease-news.ts'
+import { openLease, type OpenedLease, type Opener } from './lease-secrets.ts'
 import type { LeaseRecord, LeaseShelf } from './lease-shelf.ts'
 import type { RestoreSpool } from './restore-spool.ts'
 import { eventWords, phaseOf, PullWords, replicaReport } from './replica-words.ts'
 
 export type TenancyParts = {
   readonly runtime: Runtime
+  readonly opener: Opener
   readonly shelf: LeaseShelf
-  readonly news: LeaseNews
+  /** Of the gateway that has it: another may take over. */
+  readonly news: () => LeaseNews
   readonly now: () => Millis
   readonly logger: Logger
   readonly restores: RestoreSpool
@@ -36,17 +39,18 @@ export type Ending = {
   readonly stale: boolean
   readonly reason: string
 }
+
+type Status = Extract<LeaseReport, { kind: 'status' }>
+
 /** What nobody is known to want any more may still write down what it has. */
 const UNWANTED_GRACE_S = 10
-
+/** Its volumes are kept, as those of another owner. */
 export const unwanted = (reason: string): Ending => ({
   graceS: UNWANTED_GRACE_S,
   keepVolumes: true,
   stale: true,
   reason,
 })
-
-type Status = Extract<LeaseReport, { kind: 'status' }>
 
 /** Pulling says a lot; a tenant reads no faster. */
 const PROGRESS_EVERY_MS = 1_000
@@ -113,7 +117,7 @@ export class Tenancy {
 
   /** For a gateway that asks for what runs already. */
   sayAgain(): void {
-    if (this.#status !== null) this.#parts.news.state(this.#status)
+    if (this.#status !== null) this.#parts.news().state(this.#status)
   }
 
   hear(event: RuntimeEvent): void {
@@ -124,7 +128,7 @@ export class Tenancy {
     // What becomes of the containers of an earlier owner is nobody's news.
     if (!('epoch' in event) || event.epoch !== this.#record.epoch || this.#ending) return
     const { type, message } = eventWords(event)
-    this.#parts.news.event(eventOf(this.#record, this.#parts.now(), type, event.service, message))
+    this.#parts.news().event(eventOf(this.#record, this.#parts.now(), type, event.service, message))
     if (this.#starting && event.type === 'container.started') this.#say('starting', message)
     this.#look()
   }
@@ -145,28 +149,31 @@ export class Tenancy {
   async #run(record: LeaseRecord, signal: AbortSignal): Promise<boolean> {
     if (signal.aborted) return false
     this.#starting = true
+    let opened: OpenedLease | null = null
     try {
       this.#say('starting', '')
       await this.#parts.shelf.write(record)
       if (this.#foreign) await this.#parts.runtime.removeVolumes(record.lease)
       this.#foreign = false
       signal.throwIfAborted()
-      await this.#parts.runtime.run(this.#specOf(record), signal)
+      opened = openLease(record, this.#parts.opener)
+      await this.#parts.runtime.run(this.#specOf(record, opened), signal)
       await this.#parts.restores.clear(record.lease)
       this.#starting = false
       await this.#lookOnce()
       return true
     } catch (error) {
       if (signal.aborted) return false
-      this.#parts.logger.warn('lease failed', { lease: record.lease, error: reasonOf(error) })
-      this.#say('failed', reasonOf(error))
+      const why = opened?.hide(reasonOf(error)) ?? reasonOf(error)
+      this.#parts.logger.warn('lease failed', { lease: record.lease, error: why })
+      this.#say('failed', why)
       return false
     } finally {
       this.#starting = false
     }
   }
 
-  #specOf({ lease, epoch, group, manifest, gpus }: LeaseRecord): LeaseSpec {
+  #specOf({ lease, epoch, group, gpus }: LeaseRecord, { manifest }: OpenedLease): LeaseSpec {
     return {
       lease,
       epoch,
@@ -240,7 +247,7 @@ export class Tenancy {
     }
     if (JSON.stringify(status) === JSON.stringify(this.#status)) return
     this.#status = status
-    this.#parts.news.state(status)
+    this.#parts.news().state(status)
   }
 }
 
