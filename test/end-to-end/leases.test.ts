@@ -1,16 +1,12 @@
 /** From a file to a page, and all that a tenant does with it until it is closed: by the built CLI, on a real Docker. */
 import assert from 'node:assert/strict'
-import { setTimeout as pause } from 'node:timers/promises'
-import { execFile, spawn, type ChildProcess } from 'node:child_process'
-import { once } from 'node:events'
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { createInterface } from 'node:readline'
-import { after, before, describe, it, type TestContext } from 'node:test'
+import { execFile } from 'node:child_process'
+import { readFileSync, writeFileSync } from 'node:fs'
+import { after, before, describe, it } from 'node:test'
 import { promisify } from 'node:util'
 import { bridgeName, instanceOf, LABEL } from '../../src/io/runtime/names.ts'
 import { containersUnavailable } from '../support/container-engines.ts'
+import { Cli, echoed, pageSoon } from '../support/lease-cli.ts'
 import {
   leaseNetwork,
   openYard,
@@ -19,8 +15,7 @@ import {
   type LeaseNetwork,
   type LeaseYard,
 } from '../support/lease-network.ts'
-import { PAIR_SDL, sdlOf, type SdlPlan } from '../support/lease-sdl.ts'
-import { MAIN } from '../support/program.ts'
+import { PAIR_SDL, sdlOf } from '../support/lease-sdl.ts'
 
 const skip = containersUnavailable()
 const LIMIT = { timeout: 180_000 }
@@ -80,16 +75,15 @@ describe('a tenant with an SDL file', { skip, ...LIMIT }, () => {
       assert.equal(readFileSync(cli.path('out.html'), 'utf8'), text)
     })
 
-    await t.test('port-forward: a port here is a port there', async () => {
-      const child = cli.start(['port-forward', 'shop', '0:80', '--json'])
-      assert.ok(child.stdout)
-      const lines = createInterface({ input: child.stdout })
-      const [line]: unknown[] = await once(lines, 'line')
-      const { listening }: { listening: string } = JSON.parse(String(line))
-      const answer = await fetch(`http://${listening}/`)
+    await t.test('port-forward: a port here is a port there, TCP and UDP', async () => {
+      const web = await cli.forward('0:80')
+      const answer = await fetch(`http://${web.listening}/`)
       assert.equal(await answer.text(), PAGE)
-      child.kill('SIGINT')
-      await once(child, 'exit')
+      await web.stop()
+      await cli.run(['exec', 'shop', '--', 'sh', '-c', 'echoes 5353 >/dev/null 2>&1 </dev/null &'])
+      const dns = await cli.forward('0:5353/udp')
+      for (const size of [0, 1_200, 65_507]) assert.equal(await echoed(dns.listening, size), size)
+      await dns.stop()
     })
 
     const memoryLimit = async (): Promise<number> => {
@@ -191,80 +185,4 @@ async function leftOf({ docker }: LeaseNetwork, lease: string): Promise<string[]
     ...networks.map(({ Name }) => Name),
     ...Volumes.map(({ Name }) => Name),
   ]
-}
-
-/** The built CLI, with a home of its own and the tenant's key. */
-class Cli {
-  readonly #home = mkdtempSync(join(tmpdir(), 'baseload-cli-'))
-  readonly #env: NodeJS.ProcessEnv
-  readonly #children: ChildProcess[] = []
-
-  constructor(t: TestContext, { url, tenantKey }: LeaseNetwork) {
-    t.after(() => {
-      for (const child of this.#children) child.kill('SIGKILL')
-      rmSync(this.#home, { recursive: true, force: true })
-    })
-    const own = { BASELOAD_HOME: this.#home, BASELOAD_URL: url, BASELOAD_API_KEY: tenantKey }
-    this.#env = { ...process.env, NO_COLOR: '1', ...own }
-  }
-
-  path(name: string): string {
-    return join(this.#home, name)
-  }
-
-  /** An SDL file. */
-  sdl(text: string): string {
-    writeFileSync(this.path('app.yaml'), text)
-    return this.path('app.yaml')
-  }
-
-  update(plan: SdlPlan): Promise<unknown> {
-    return this.run(['update', 'shop', this.sdl(sdlOf(plan))])
-  }
-
-  start(args: readonly string[]): ChildProcess {
-    return this.#spawn(process.execPath, [MAIN, ...args])
-  }
-
-  /** Fails unless it ends with the code; null: with any. */
-  async run(
-    args: readonly string[],
-    { code = 0, input = '' }: { code?: number | null; input?: string } = {},
-  ): Promise<{ out: string; err: string }> {
-    return await ended(this.start(args), args.join(' '), code, input)
-  }
-
-  /** Types the line into it, and then `exit`; util-linux's `script` is the terminal. */
-  async inTerminal(command: string, line: string): Promise<string> {
-    const whole = `'${process.execPath}' '${MAIN}' ${command}`
-    const child = this.#spawn('script', ['-qec', whole, '/dev/null'])
-    const { out } = await ended(child, command, 0, `${line}\nexit\n`)
-    return out
-  }
-
-  #spawn(program: string, args: readonly string[]): ChildProcess {
-    const child = spawn(program, args, { env: this.#env })
-    this.#children.push(child)
-    return child
-  }
-}
-
-async function ended(child: ChildProcess, what: string, code: number | null, input: string) {
-  const said = { out: '', err: '' }
-  child.stdout?.setEncoding('utf8').on('data', (text: string) => (said.out += text))
-  child.stderr?.setEncoding('utf8').on('data', (text: string) => (said.err += text))
-  child.stdin?.end(input)
-  const [exit]: unknown[] = await once(child, 'close')
-  if (code !== null) assert.equal(exit, code, `${what}\n${said.out}\n${said.err}`)
-  return said
-}
-
-/** `running` says that the containers run; a server in them may need a moment more to listen. */
-async function pageSoon(url: string): Promise<string | null> {
-  for (let tries = 0; tries < 50; tries++) {
-    const page = await pageAt(url)
-    if (page !== null) return page
-    await pause(100)
-  }
-  return null
 }

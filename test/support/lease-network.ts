@@ -88,7 +88,14 @@ export type LeaseNetwork = ProgramNetwork &
 export async function leaseNetwork(
   t: TestContext,
   { engine, docker }: LeaseYard,
-  options: { nodes: number; gateways?: number; databaseUrl?: string; keepLogs?: boolean },
+  options: {
+    nodes: number
+    gateways?: number
+    databaseUrl?: string
+    keepLogs?: boolean
+    /** More settings of the gateway that will have this port. */
+    gatewayEnv?: (port: number) => Promise<NodeJS.ProcessEnv>
+  },
 ): Promise<LeaseNetwork> {
   const share = Math.floor(100 / options.nodes) / 100
   const network = await programNetwork(t, {

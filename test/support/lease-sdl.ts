@@ -8,6 +8,8 @@ export type SdlPlan = {
   readonly env?: readonly string[]
   readonly cpu?: string
   readonly memory?: string
+  /** Host names of its own. */
+  readonly accept?: readonly string[]
 }
 
 /** One service `web` with a page for the world, and a volume at `/data`. */
@@ -19,6 +21,7 @@ services:
     env: ${JSON.stringify(plan.env ?? [])}
     expose:
       - port: 80
+        accept: ${JSON.stringify(plan.accept ?? [])}
         to: [{ global: true }]
     params: { storage: { data: { mount: /data } } }
 profiles:

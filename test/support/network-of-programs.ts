@@ -57,6 +57,8 @@ export async function programNetwork(
     nodeFlags?: Readonly<Record<string, string>>
     /** Everything that they log, in `log` of each home. */
     keepLogs?: boolean
+    /** More settings of the gateway that will have this port. */
+    gatewayEnv?: (port: number) => Promise<NodeJS.ProcessEnv>
   },
 ): Promise<ProgramNetwork> {
   const folder = mkdtempSync(join(tmpdir(), 'baseload-e2e-'))
@@ -77,7 +79,8 @@ export async function programNetwork(
     const name = `gateway ${i + 1}`
     const home = join(folder, `gateway-${i + 1}`)
     const url = `http://127.0.0.1:${port}`
-    const env = options.keepLogs ? logsIn(home) : {}
+    const more = (await options.gatewayEnv?.(port)) ?? {}
+    const env = { ...(options.keepLogs ? logsIn(home) : {}), ...more }
     const program = gatewayProgram({ name, home, port, databaseUrl, env })
     programs.push(program)
     gateways.push({ program, url, home })

@@ -114,6 +114,7 @@ export const gatewayProgram = (plan: {
   home: string
   port: number
   databaseUrl: string
+  /** More of its settings. */
   env?: NodeJS.ProcessEnv
 }): Program =>
   new Program({
@@ -129,9 +130,11 @@ export const nodeProgram = (plan: {
   gateways: readonly string[]
   /** More of them, or others than these. */
   flags?: Readonly<Record<string, string>>
+  env?: NodeJS.ProcessEnv
 }): Program =>
   new Program({
     name: plan.name,
+    ...(plan.env && { env: plan.env }),
     args: [
       'join',
       ...plan.gateways,

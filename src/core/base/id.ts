@@ -18,6 +18,7 @@ export type IdPrefix =
   | 'order'
   | 'bid'
   | 'cmd'
+  | 'snap'
 
 const ALPHABET = '0123456789abcdefghjkmnpqrstvwxyz'
 const ID_BYTES = 15

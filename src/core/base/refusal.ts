@@ -59,6 +59,8 @@ export const REFUSALS = {
   internal_error: { status: 500, type: 'server_error' },
   gateway_silent: { status: 503, type: 'server_error' },
   leases_unavailable: { status: 503, type: 'server_error' },
+  snapshot_unavailable: { status: 503, type: 'server_error' },
+  snapshot_limit_exceeded: bad(409),
   // A tunnel into a lease: the node said no, or could not be reached.
   tunnel_refused: bad(409),
   tunnel_failed: { status: 502, type: 'server_error' },

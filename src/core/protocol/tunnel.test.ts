@@ -21,6 +21,7 @@ describe('tunnel purposes', () => {
     const exec = { kind: 'exec', ...place, command: ['sh'], stdin: true, terminal: null }
     const logs = { tailLines: 10, sinceMs: null, timestamps: false, follow: true }
     for (const purpose of [
+      { kind: 'udp', ...place, port: 53 },
       exec,
       { ...exec, terminal: { columns: 80, rows: 25 } },
       { kind: 'logs', ...place, ...logs },
@@ -40,6 +41,7 @@ describe('tunnel purposes', () => {
       { kind: 'teleport', ...place },
       { kind: 'tcp', ...place, port: 0 },
       { kind: 'tcp', ...place, port: 65_536 },
+      { kind: 'udp', ...place, port: 0 },
       { kind: 'tcp', ...place, replica: -1, port: 80 },
       { kind: 'copy-in', ...place, path: '/'.repeat(4097) },
       { ...exec, command: [] },

@@ -3,6 +3,7 @@
  * shell's streams travel in. A tunnel itself is bytes both ways on a WebSocket of its own; docs/protocol.md.
  */
 import { z } from 'zod'
+import { FrameDecoder } from './frame-decoder.ts'
 
 export const TUNNEL_PATH = '/v1/nodes/tunnel'
 /** The tunnel's id; its secret is the bearer token of `authorization`. */
@@ -38,6 +39,8 @@ const container = { ...place, replica: z.int().min(0).max(999) }
 const purposeSchema = z.discriminatedUnion('kind', [
   /** Bytes of one connection to a port of the service. */
   z.object({ kind: z.literal('tcp'), ...container, port: z.int().min(1).max(65_535) }),
+  /** Datagrams of many flows, framed as in `datagram-frame.ts`, both ways. */
+  z.object({ kind: z.literal('udp'), ...container, port: z.int().min(1).max(65_535) }),
   /** `ExecFrame`s both ways; the node's direction ends after an exit frame. */
   z.object({
     kind: z.literal('exec'),
@@ -180,54 +183,18 @@ export function decodeResize(payload: Uint8Array): { columns: number; rows: numb
 /** Visits each whole frame; `payload` is a view that is only valid during the call. Unknown channels come too. */
 export type ExecVisitor = (channel: number, payload: Uint8Array) => void
 
-/** Reads frames off a stream that arrives in any pieces. Holds at most one frame. */
-export class ExecDecoder {
-  readonly #visit: ExecVisitor
-  /** The frame under way: its header, then header and payload. */
-  #frame = new Uint8Array(EXEC_HEADER_BYTES)
-  #have = 0
-
+/** Reads frames off a stream that arrives in any pieces. */
+export class ExecDecoder extends FrameDecoder {
   constructor(visit: ExecVisitor) {
-    this.#visit = visit
+    super({ headerBytes: EXEC_HEADER_BYTES, payloadBytes: execPayloadBytes }, (header, payload) =>
+      visit(header.getUint8(0), payload),
+    )
   }
+}
 
-  /** Null, or what is malformed: then the stream is lost, and nothing more may be pushed. */
-  push(bytes: Uint8Array): string | null {
-    let at = 0
-    while (at < bytes.length) {
-      at += this.#take(bytes.subarray(at))
-      if (this.#have < this.#frame.length) return null
-      const length = new DataView(this.#frame.buffer).getUint32(1)
-      if (length > MAX_EXEC_PAYLOAD_BYTES)
-        return `an exec frame of ${length} bytes, limit ${MAX_EXEC_PAYLOAD_BYTES}`
-      if (this.#have < EXEC_HEADER_BYTES + length) this.#grow(EXEC_HEADER_BYTES + length)
-      else this.#deliver()
-    }
-    return null
-  }
-
-  /** Whether the stream may end here: between frames. */
-  get atRest(): boolean {
-    return this.#have === 0
-  }
-
-  #take(bytes: Uint8Array): number {
-    const part = bytes.subarray(0, this.#frame.length - this.#have)
-    this.#frame.set(part, this.#have)
-    this.#have += part.length
-    return part.length
-  }
-
-  #grow(size: number): void {
-    const frame = new Uint8Array(size)
-    frame.set(this.#frame)
-    this.#frame = frame
-  }
-
-  #deliver(): void {
-    const frame = this.#frame
-    this.#frame = new Uint8Array(EXEC_HEADER_BYTES)
-    this.#have = 0
-    this.#visit(frame[0] ?? 0, frame.subarray(EXEC_HEADER_BYTES))
-  }
+function execPayloadBytes(header: DataView): number | string {
+  const length = header.getUint32(1)
+  return length <= MAX_EXEC_PAYLOAD_BYTES
+    ? length
+    : `an exec frame of ${length} bytes, limit ${MAX_EXEC_PAYLOAD_BYTES}`
 }

@@ -8,6 +8,7 @@ import type { Duplex } from 'node:stream'
 import { Fault, refuse } from '../../core/base/refusal.ts'
 import { answerBrokenRequest, answerConnect, answerCrowded } from './broken-request.ts'
 import { sendRefusal } from './respond.ts'
+import { createTlsServer, type TlsOptions } from './tls-server.ts'
 
 export type HttpServerOptions = {
   readonly onRequest: (req: IncomingMessage, res: ServerResponse) => void
@@ -37,11 +38,16 @@ export type HttpServerOptions = {
    * `maxBodyBytes` are not for them, and that part sends its own `100 Continue`. Default: none.
    */
   readonly hasOwnLimits?: (req: IncomingMessage) => boolean
+  /** HTTPS. Default: HTTP. */
+  readonly tls?: TlsOptions
 }
+
+/** `flag`: what a message tells to change; default `--port`. */
+type Address = { readonly host: string; readonly port: number; readonly flag?: string }
 
 export type HttpServer = {
   /** Resolves with the real port. Fault `port_taken`, `port_forbidden` or `listen_failed`. */
-  listen(address: { host: string; port: number }): Promise<number>
+  listen(address: Address): Promise<number>
   /** Plain connections now, upgraded ones not counted. */
   connections(): number
   /**
@@ -52,9 +58,11 @@ export type HttpServer = {
   close(deadlineMs: number): Promise<number>
 }
 
+const MAX_CONNECTIONS = 4096
+
 export function createHttpServer(options: HttpServerOptions): HttpServer {
   const requestTimeoutMs = options.requestTimeoutMs ?? 60_000
-  const server = createServer({
+  const settings = {
     headersTimeout: Math.min(options.headersTimeoutMs ?? 10_000, requestTimeoutMs),
     requestTimeout: requestTimeoutMs,
     keepAliveTimeout: options.keepAliveTimeoutMs ?? 65_000,
@@ -63,8 +71,13 @@ export function createHttpServer(options: HttpServerOptions): HttpServer {
     noDelay: true,
     // Node's own answer would say nothing.
     requireHostHeader: false,
-  })
-  const crowd = watchConnections(server, options)
+  }
+  const server = options.tls
+    ? createTlsServer(settings, options.tls, options.maxConnections ?? MAX_CONNECTIONS)
+    : createServer(settings)
+  /** What tells of a connection on which HTTP is spoken. */
+  const connected = options.tls ? 'secureConnection' : 'connection'
+  const crowd = watchConnections(server, connected, options)
   let closing = false
 
   const onRequest = (req: IncomingMessage, res: ServerResponse): void => {
@@ -93,7 +106,10 @@ export function createHttpServer(options: HttpServerOptions): HttpServer {
   if (onUpgrade) {
     server.on('upgrade', (req, socket, head) => {
       crowd.upgraded(socket)
-      if (!onUpgrade(req, socket, head)) readAgain(server, req, socket, head)
+      if (!onUpgrade(req, socket, head)) {
+        unreadRequest(req, socket, head)
+        server.emit(connected, socket)
+      }
     })
   }
 
@@ -113,8 +129,8 @@ const NO_SUCH_EXPECTATION = refuse(
   "The header 'Expect' may only ask for '100-continue'.",
 )
 
-/** Has the server read the request once more without its wish to upgrade, as RFC 9110, 7.8, allows. */
-function readAgain(server: Server, req: IncomingMessage, socket: Duplex, head: Buffer): void {
+/** So that the server reads it once more without its wish to upgrade, as RFC 9110, 7.8, allows. */
+function unreadRequest(req: IncomingMessage, socket: Duplex, head: Buffer): void {
   const lines = [`${req.method} ${req.url} HTTP/${req.httpVersion}`]
   const { rawHeaders } = req
   for (let i = 0; i < rawHeaders.length; i += 2) {
@@ -122,15 +138,15 @@ function readAgain(server: Server, req: IncomingMessage, socket: Duplex, head: B
       lines.push(`${rawHeaders[i]}: ${rawHeaders[i + 1]}`)
   }
   socket.unshift(Buffer.concat([Buffer.from(`${lines.join('\r\n')}\r\n\r\n`, 'latin1'), head]))
-  server.emit('connection', socket)
 }
 
 /** Listens, and says in words why it cannot. Port 0 takes any free one. */
-export function listen(server: Server, address: { host: string; port: number }): Promise<number> {
+export function listen(server: Server, address: Address): Promise<number> {
   return new Promise((resolve, reject) => {
     const onError = (error: NodeJS.ErrnoException): void => reject(whyNotListening(error, address))
     server.once('error', onError)
-    server.listen({ ...address, backlog: 4096 }, () => {
+    const { host, port } = address
+    server.listen({ host, port, backlog: 4096 }, () => {
       server.off('error', onError)
       resolve(portOf(server.address()))
     })
@@ -144,14 +160,14 @@ function portOf(address: string | AddressInfo | null): number {
 
 function whyNotListening(
   cause: NodeJS.ErrnoException,
-  { host, port }: { host: string; port: number },
+  { host, port, flag = '--port' }: Address,
 ): Fault {
   if (cause.code === 'EADDRINUSE') {
-    const why = `Port ${port} on ${host} is taken by another program. Stop that one, or choose another port with --port.`
+    const why = `Port ${port} on ${host} is taken by another program. Stop that one, or choose another port with ${flag}.`
     return new Fault('port_taken', why, { cause })
   }
   if (cause.code === 'EACCES') {
-    const why = `Port ${port} on ${host} needs rights that this process does not have. Choose one above 1023 with --port.`
+    const why = `Port ${port} on ${host} needs rights that this process does not have. Choose one above 1023 with ${flag}.`
     return new Fault('port_forbidden', why, { cause })
   }
   const why = `Cannot listen on ${host}, port ${port}: ${cause.message}. Check --host.`
@@ -178,8 +194,12 @@ type Connection = {
 }
 
 /** Counts connections and turns away those above the limits. */
-function watchConnections(server: Server, options: HttpServerOptions): Crowd {
-  const max = options.maxConnections ?? 4096
+function watchConnections(
+  server: Server,
+  connected: 'connection' | 'secureConnection',
+  options: HttpServerOptions,
+): Crowd {
+  const max = options.maxConnections ?? MAX_CONNECTIONS
   const maxPerAddress = options.maxConnectionsPerAddress ?? Infinity
   const plain = new Map<Duplex, Connection>()
   const perAddress = new Map<string, number>()
@@ -194,7 +214,7 @@ function watchConnections(server: Server, options: HttpServerOptions): Crowd {
     if (left > 0) perAddress.set(connection.address, left)
     else perAddress.delete(connection.address)
   }
-  server.on('connection', (socket: Socket) => {
+  server.on(connected, (socket: Socket) => {
     const address = socket.remoteAddress ?? ''
     const sameAddress = perAddress.get(address) ?? 0
     if (plain.size >= max || sameAddress >= maxPerAddress) return answerCrowded(socket)

@@ -1,25 +1,41 @@
-/**
- * Large things that a gateway keeps for its tenants, as files under one folder: a name has parts divided by `/`, each of
- * letters, digits, `_`, `.` and `-`. What is written appears whole or not at all.
- */
+/** Objects as files under one folder, which only this machine's user may read. */
 import { randomBytes } from 'node:crypto'
 import { createReadStream, createWriteStream } from 'node:fs'
-import { mkdir, open, rename, rm } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
-import { Transform, type Readable } from 'node:stream'
+import { mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises'
+import { basename, dirname, join } from 'node:path'
+import { Readable, Transform } from 'node:stream'
+import { buffer } from 'node:stream/consumers'
 import { pipeline } from 'node:stream/promises'
-import { Fault } from '../../core/base/refusal.ts'
+import { Fault, reasonOf } from '../../core/base/refusal.ts'
+import { partsOf, tooLarge, type ObjectStore, type StoredObject } from './object-store.ts'
 
-const PART = /^[\w-][\w.-]{0,199}$/
-
-export class FolderStore {
+export class FolderStore implements ObjectStore {
+  readonly place: string
   readonly #folder: string
 
-  constructor(folder: string) {
+  /** `place`: what the folder is called where another machine may have one of the same path. */
+  constructor(folder: string, place = `folder ${folder}`) {
     this.#folder = folder
+    this.place = place
   }
 
-  /** Resolves with its size when all of it is on disk. Fault `object_too_large` above the limit: then nothing changed. */
+  async check(): Promise<void> {
+    const probe = `probe-${randomBytes(6).toString('hex')}`
+    try {
+      await this.put(probe, Readable.from([Buffer.from(probe)]), probe.length)
+      const back = await this.get(probe)
+      await this.remove(probe)
+      if (back === null || String(await buffer(back)) !== probe)
+        throw new Error('it reads otherwise')
+    } catch (error) {
+      throw new Fault(
+        'objects_refused',
+        `Snapshots cannot be kept in ${this.#folder}: ${reasonOf(error)}. Mend the folder, or name another with --snapshots.`,
+        { cause: error },
+      )
+    }
+  }
+
   async put(name: string, body: Readable, limitBytes: number): Promise<number> {
     const path = this.#pathOf(name)
     const part = `${path}.${randomBytes(6).toString('hex')}.part`
@@ -29,7 +45,7 @@ export class FolderStore {
       transform(piece: Buffer, _encoding, done) {
         bytes += piece.length
         if (bytes <= limitBytes) done(null, piece)
-        else done(new Fault('object_too_large', `${name} is over its limit of ${limitBytes} bytes`))
+        else done(tooLarge(name, limitBytes))
       },
     })
     try {
@@ -42,24 +58,46 @@ export class FolderStore {
     return bytes
   }
 
-  /** Null: there is no such thing. */
   async get(name: string): Promise<Readable | null> {
-    const file = await open(this.#pathOf(name), 'r').catch((error: unknown) => {
-      if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return null
-      throw error
-    })
-    return file && createReadStream('', { fd: file })
+    const file = await orNull(open(this.#pathOf(name), 'r'))
+    if (file === null) return null
+    if ((await file.stat()).isFile()) return createReadStream('', { fd: file })
+    await file.close()
+    return null
   }
 
-  /** Everything whose name begins with these parts. */
-  async removeAll(name: string): Promise<void> {
-    await rm(this.#pathOf(name), { recursive: true, force: true })
+  async list(name: string): Promise<StoredObject[]> {
+    const found = await this.#listAt(name)
+    return found.toSorted((a, b) => (a.name < b.name ? -1 : 1))
+  }
+
+  async remove(name: string): Promise<void> {
+    const path = this.#pathOf(name)
+    const begun = new RegExp(`^${basename(path).replaceAll('.', '\\.')}\\.[0-9a-f]{12}\\.part$`)
+    for (const file of (await orNull(readdir(dirname(path)))) ?? [])
+      if (begun.test(file)) await rm(join(dirname(path), file), { force: true })
+    await rm(path, { force: true })
+  }
+
+  async #listAt(name: string): Promise<StoredObject[]> {
+    const about = await orNull(stat(this.#pathOf(name)))
+    if (about === null || /\.[0-9a-f]{12}\.part$/.test(name)) return []
+    if (!about.isDirectory()) return [{ name, bytes: about.size }]
+    const files = (await orNull(readdir(this.#pathOf(name)))) ?? []
+    return (await Promise.all(files.map((file) => this.#listAt(`${name}/${file}`)))).flat()
   }
 
   #pathOf(name: string): string {
-    const parts = name.split('/')
-    const wrong = parts.find((part) => !PART.test(part))
-    if (wrong !== undefined) throw new RangeError(`'${wrong}' cannot be part of an object's name`)
-    return join(this.#folder, ...parts)
+    return join(this.#folder, ...partsOf(name))
+  }
+}
+
+/** Null where there is no such file. */
+async function orNull<T>(looking: Promise<T>): Promise<T | null> {
+  try {
+    return await looking
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return null
+    throw error
   }
 }

@@ -12,6 +12,7 @@ import { migrate } from './migrate.ts'
 import { nodesIn } from './nodes.ts'
 import { receiptsIn } from './receipts.ts'
 import { settle } from './settle.ts'
+import { snapshotsIn } from './snapshots.ts'
 import type { Store } from './store.ts'
 import { transfersIn } from './transfers.ts'
 import { usageIn } from './usage.ts'
@@ -47,6 +48,7 @@ export async function createPostgresStore(options: PostgresStoreOptions): Promis
     ...deploymentsIn(database),
     ...commandsIn(database),
     ...gatewaysIn(database),
+    ...snapshotsIn(database),
     async ping() {
       await database.run((sql) => sql`select 1`, PING_DEADLINE_MS)
     },

@@ -10,6 +10,7 @@ import type { ProvenReceipt } from '../../core/protocol/receipt.ts'
 import type { CommandStore } from './deployment-commands.ts'
 import type { DeploymentStore } from './deployment-records.ts'
 import type { GatewayStore } from './gateways.ts'
+import type { SnapshotStore } from './snapshot-records.ts'
 
 export type AccountKind = 'tenant' | 'operator'
 export type Account = {
@@ -161,7 +162,8 @@ export type LedgerAudit = {
 
 export type Store = DeploymentStore &
   CommandStore &
-  GatewayStore & {
+  GatewayStore &
+  SnapshotStore & {
     // Accounts and keys.
     /** The same id again changes nothing and gives what is there. */
     createAccount(account: Pick<Account, 'id' | 'kind' | 'name' | 'limits'>): Promise<Account>

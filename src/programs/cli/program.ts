@@ -9,10 +9,12 @@ import { cpCommand } from './commands/cp.ts'
 import { deployCommand } from './commands/deploy.ts'
 import { closeCommand, deploymentsCommand, leasesCommand } from './commands/deployments.ts'
 import { eventsCommand } from './commands/events.ts'
+import { exportCommand } from './commands/export.ts'
 import { execCommand } from './commands/exec.ts'
 import { logsCommand } from './commands/logs.ts'
 import { portForwardCommand } from './commands/port-forward.ts'
 import { bidsCommand, screenCommand } from './commands/screen.ts'
+import { snapshotCommand } from './commands/snapshot.ts'
 import { statsCommand } from './commands/stats.ts'
 import { updateCommand } from './commands/update.ts'
 import { doctorCommand } from './commands/doctor.ts'
@@ -48,6 +50,8 @@ const COMMANDS = {
   cp: cpCommand,
   'port-forward': portForwardCommand,
   stats: statsCommand,
+  snapshot: snapshotCommand,
+  export: exportCommand,
   account: accountCommand,
   keys: keysCommand,
   receipts: receiptsCommand,

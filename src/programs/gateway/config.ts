@@ -65,6 +65,131 @@ export const gatewayConfig = z.strictObject({
     .describe(
       'Leases are served at <service>.<lease>.<this domain>; a wildcard DNS record leads it here. The default works on this machine without any.',
     ),
+  snapshots: z
+    .string()
+    .min(1)
+    .nullable()
+    .default(null)
+    .describe(
+      'Where snapshots of volumes are kept: a folder, from / on, or s3://bucket/prefix. Default: the folder snapshots/ of its home, which is lost with this machine and which no other gateway can read.',
+    ),
+  snapshotGibPerTenant: z.coerce
+    .number()
+    .min(0)
+    .max(1_000_000)
+    .default(100)
+    .describe(
+      'What all snapshots of one account may take together, GiB; then no more are taken. One tenant cannot fill the store.',
+    ),
+  s3Endpoint: z
+    .url({ protocol: /^https?$/ })
+    .nullable()
+    .default(null)
+    .describe(
+      "The S3 service of s3://…, e.g. https://storage.example:9000. Default: Amazon's of the region.",
+    ),
+  s3Region: z
+    .string()
+    .regex(/^[a-z0-9-]{1,40}$/)
+    .default('us-east-1')
+    .describe(
+      'Its region, as requests are signed for it. Many services other than Amazon take any.',
+    ),
+  s3PathStyle: z
+    .boolean()
+    .nullable()
+    .default(null)
+    .describe(
+      'Whether the bucket is in the path (true) or in the host name (false) of requests. Default: in the path, but with Amazon.',
+    ),
+  s3AccessKeyId: z
+    .string()
+    .min(1)
+    .nullable()
+    .default(null)
+    .describe('Whose the bucket is. There is no flag for it, nor for the two below.'),
+  s3SecretAccessKey: z
+    .string()
+    .min(1)
+    .nullable()
+    .default(null)
+    .describe('The secret of that key; signs each request and is sent with none.'),
+  s3SessionToken: z
+    .string()
+    .min(1)
+    .nullable()
+    .default(null)
+    .describe('Of temporary keys. They are read once, at the start: renew them with a restart.'),
+  tlsPort: z.coerce
+    .number()
+    .int()
+    .min(0)
+    .max(65_535)
+    .nullable()
+    .default(null)
+    .describe(
+      'TCP port for HTTPS and WebSockets over TLS, beside the plain one; 0 takes a free one. Default: none. It needs certificates: tlsCert and tlsKey, or acme. Set publicUrl to the https address, too.',
+    ),
+  tlsCert: z
+    .array(z.string())
+    .max(64)
+    .default([])
+    .describe(
+      'PEM file of a certificate and what links it to a root. Each is used for the hosts that it names, the first for all others. Files are read again when they change.',
+    ),
+  tlsKey: z
+    .array(z.string())
+    .max(64)
+    .default([])
+    .describe("PEM file of a certificate's private key: as many as tlsCert, in the same order."),
+  tlsRedirect: z
+    .boolean()
+    .default(false)
+    .describe(
+      'Send whoever asks the plain port by HTTP to HTTPS (308). Not by default: nodes, probes and clients with a plain URL would lose their keys on the way.',
+    ),
+  acme: z
+    .boolean()
+    .default(false)
+    .describe(
+      "Get certificates from an authority by ACME: for publicUrl's host, for the hosts of leases, and for names in `accept` that lead here. The authority asks at port 80 of the name, which must reach the plain port.",
+    ),
+  acmeAgree: z
+    .boolean()
+    .default(false)
+    .describe(
+      "You agree to the authority's terms of service. Without it acme does not start, so that nobody agrees unknowingly.",
+    ),
+  acmeContact: z
+    .array(z.email())
+    .max(8)
+    .default([])
+    .describe('E-mail address that the authority may write to, e.g. when it revokes certificates.'),
+  acmeDirectory: z
+    .url({ protocol: /^https$/ })
+    .default('https://acme-v02.api.letsencrypt.org/directory')
+    .describe("The authority's ACME directory. Try with its staging one first: limits are tight."),
+  acmeCa: z
+    .string()
+    .nullable()
+    .default(null)
+    .describe("PEM file of roots for the directory's own TLS, for an authority of your own."),
+  acmePerHour: z.coerce
+    .number()
+    .int()
+    .min(1)
+    .max(10_000)
+    .default(20)
+    .describe(
+      "New names that certificates are ordered for within an hour. Let's Encrypt gives 50 a week for a domain: ask it for more before many leases are visited by HTTPS.",
+    ),
+  acmePerTenantPerHour: z.coerce
+    .number()
+    .int()
+    .min(1)
+    .max(10_000)
+    .default(5)
+    .describe('The same for one tenant: nobody uses up what others need.'),
   logLevel: z
     .enum(['debug', 'info', 'warn', 'error', 'silent'])
     .default('info')

@@ -26,6 +26,7 @@ import { operatorRoutes } from './control/operator-routes.ts'
 import { receiptRoutes } from './control/receipt-routes.ts'
 import { sealingRoute } from './control/sealing-route.ts'
 import { serviceRoutes } from './control/service-routes.ts'
+import { snapshotRoutes } from './control/snapshot-routes.ts'
 import { routeTable, strayRefusal, type RouteTable } from './control/strays.ts'
 import { tunnelRoute } from './control/tunnel-route.ts'
 
@@ -53,6 +54,7 @@ export function createControlApi(parts: ControlParts): ControlApi {
   operatorRoutes(app, parts)
   sealingRoute(app, parts)
   deploymentRoutes(app, parts)
+  snapshotRoutes(app, parts)
   const endStreams = deploymentEventRoutes(app, parts)
   tunnelRoute(app, parts)
   const table = describe(app, parts)

@@ -18,8 +18,8 @@ import { createMeter } from './meter.ts'
 import { createNetwork } from './network.ts'
 import { createRandomPool } from './random-pool.ts'
 import { IngressTable } from './ingress/ingress-table.ts'
-import { join } from 'node:path'
-import { FolderStore } from '../../io/objects/folder-store.ts'
+import { randomBytes } from 'node:crypto'
+import type { ObjectStore } from '../../io/objects/object-store.ts'
 import { LeaseVolumes } from './leases/lease-volumes.ts'
 import { serveDeployments } from './leases/deployments.ts'
 import { DeploymentCommands } from './leases/commands.ts'
@@ -37,6 +37,8 @@ type CoreParts = {
   /** Where tenants reach what runs. */
   place: () => PublicPlace
   store: Store
+  /** Where snapshots go. */
+  objects: ObjectStore
   metrics: GatewayMetrics
   logger: Logger
   secret: Uint8Array
@@ -45,7 +47,7 @@ type CoreParts = {
 /** Everything between the two sockets: who may, who can, what it costs. */
 export function createCore(
   config: GatewayConfig,
-  { identity, store, metrics, logger, secret, place }: CoreParts,
+  { identity, store, objects, metrics, logger, secret, place }: CoreParts,
 ) {
   const now = Date.now
   const table = new ReplicaTable()
@@ -75,8 +77,8 @@ export function createCore(
   })
   const own = config.publicUrl === null ? [] : [new URL(config.publicUrl).hostname]
   const hosts = new IngressTable({ domain: config.leaseDomain, own })
-  const objects = new FolderStore(join(config.home, 'snapshots'))
-  const volumes = new LeaseVolumes({ objects, logger })
+  const limitBytes = config.snapshotGibPerTenant * 2 ** 30
+  const volumes = new LeaseVolumes({ objects, store, logger, now, random: randomBytes, limitBytes })
   const bookParts = {
     store,
     market,
@@ -85,6 +87,7 @@ export function createCore(
     now,
     logger,
     linkOf: network.linkOfNode,
+    whyNotNamed: hosts.whyNot.bind(hosts),
   }
   const book = new LeaseBook({
     ...bookParts,

@@ -66,7 +66,7 @@ describe('a tunnel into a lease', () => {
     assert.deepEqual(await refused(WEB, { secret: bobs.secret }), [404, 'not_found'])
     assert.deepEqual(await refused(WEB, { id: 'none' }), [404, 'not_found'])
     assert.deepEqual(await refused(undefined), [400, 'missing_parameter'])
-    for (const wrong of [{}, { ...WEB, kind: 'udp' }, { ...WEB, port: 0 }, 'tcp', null, [WEB]])
+    for (const wrong of [{}, { ...WEB, kind: 'sctp' }, { ...WEB, port: 0 }, 'tcp', null, [WEB]])
       assert.deepEqual(await refused(wrong), [400, 'invalid_value'], JSON.stringify(wrong))
     assert.deepEqual(leases.wishes, [], 'no node was asked')
     assert.deepEqual(await refused(WEB), [409, 'tunnel_refused'])

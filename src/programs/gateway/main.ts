@@ -3,16 +3,18 @@ import { randomBytes } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { join } from 'node:path'
 import { getRequestListener } from '@hono/node-server'
-import { isRefusal, reasonOf } from '../../core/base/refusal.ts'
+import { Fault, isRefusal, reasonOf } from '../../core/base/refusal.ts'
 import type { Api } from '../../core/protocol/inference-request.ts'
 import { LINK_PATH } from '../../core/protocol/link.ts'
 import { TUNNEL_PATH } from '../../core/protocol/tunnel.ts'
 import { CORS_HEADERS, PREFLIGHT_HEADERS } from '../../io/http/cors.ts'
-import { createHttpServer } from '../../io/http/http-server.ts'
+import { createHttpServer, type HttpServerOptions } from '../../io/http/http-server.ts'
 import { sendJson, sendRefusal } from '../../io/http/respond.ts'
 import { loadIdentity } from '../../io/keys/identity.ts'
 import { loadSecret } from '../../io/keys/secret.ts'
 import { createLinkServer } from '../../io/link/link-server.ts'
+import type { ObjectStore } from '../../io/objects/object-store.ts'
+import { openObjectStore } from '../../io/objects/open-store.ts'
 import { createPostgresStore } from '../../io/store/postgres-store.ts'
 import type { Store } from '../../io/store/store.ts'
 import type { Logger } from '../../io/telemetry/logger.ts'
@@ -28,11 +30,17 @@ import { createLeaseTunnels } from './lease-tunnels.ts'
 import { readListPrices } from './list-prices.ts'
 import { listModels } from './model-list.ts'
 import { requestFields, requestLine } from './request-line.ts'
+import { openTls } from './tls/gateway-tls.ts'
+import { sendToHttps } from './tls/to-https.ts'
 import { VERSION } from '../../core/base/version.ts'
 
 export type RunningGateway = {
   readonly url: string
+  /** The port for HTTPS; null: none. */
+  readonly tlsPort: number | null
   readonly id: string
+  /** Where snapshots of volumes go, in words. */
+  readonly snapshots: string
   /** Finishes what runs, settles what is owed, gives the holds back. */
   close(): Promise<void>
 }
@@ -60,12 +68,15 @@ export async function startGateway(
   { logger, say }: GatewayParts,
 ): Promise<RunningGateway> {
   const identity = loadIdentity('gw', join(config.home, 'gateway.key'))
+  const objects = openObjectStore(config, identity.id)
+  await checkObjects(objects, logger)
   const store = await createPostgresStore({ url: config.databaseUrl, logger })
   const metrics = createGatewayMetrics()
   let listening = config.port
   const core = createCore(config, {
     identity,
     store,
+    objects,
     metrics,
     logger,
     secret: loadSecret(join(config.home, 'gateway.secret')),
@@ -119,7 +130,13 @@ export async function startGateway(
 
   const ingress = createIngress({ table: core.hosts, domains: [config.leaseDomain] })
 
-  const server = createHttpServer({
+  const tls = openTls(config, {
+    hosts: core.hosts,
+    tenantOf: core.book.tenantOf,
+    now: Date.now,
+    logger,
+  })
+  const behaviour = {
     onRequest(request, response) {
       if (ingress.takes(request)) ingress.request(request, response)
       else route(request, response)
@@ -135,7 +152,23 @@ export async function startGateway(
     // A gigabyte takes its time.
     hasOwnLimits: (request) => ingress.takes(request),
     maxConnections: config.maxConnections,
+  } satisfies HttpServerOptions
+  const server = createHttpServer({
+    ...behaviour,
+    onRequest(request, response) {
+      const answer = tls?.answer(pathOf(request)) ?? null
+      if (answer !== null) response.writeHead(200, { 'content-type': 'text/plain' }).end(answer)
+      else if (config.tlsRedirect && secure !== null) sendToHttps(request, response, securePort())
+      else behaviour.onRequest(request, response)
+    },
   })
+  const secure = tls && createHttpServer({ ...behaviour, tls: tls.server })
+  let tlsListening: number | null = null
+  /** As tenants see it: something in front may have another. */
+  const securePort = (): number => {
+    const place = publicPlace(config, listening)
+    return place.https ? place.port : (tlsListening ?? 443)
+  }
 
   function route(request: IncomingMessage, response: ServerResponse): void {
     const path = pathOf(request)
@@ -159,22 +192,46 @@ export async function startGateway(
 
   const port = await server.listen({ host: config.host, port: config.port })
   listening = port
-  logger.info('gateway listens', { gateway: identity.id, port })
+  if (secure !== null && config.tlsPort !== null)
+    tlsListening = await secure.listen({
+      host: config.host,
+      port: config.tlsPort,
+      flag: '--tls-port',
+    })
+  tls?.start()
+  logger.info('gateway listens', { gateway: identity.id, port, tlsPort: tlsListening })
   return {
     url: `http://${config.host.includes(':') ? `[${config.host}]` : config.host}:${port}`,
     id: identity.id,
+    snapshots: objects.place,
+    tlsPort: tlsListening,
     async close() {
       accepting = false
       controlApi.close()
       tunnels.close()
       ingress.close()
+      tls?.close()
       // Nodes stay linked until the answers and their receipts are through.
-      await server.close(CLOSE_DEADLINE_MS)
+      await Promise.all([server.close(CLOSE_DEADLINE_MS), secure?.close(CLOSE_DEADLINE_MS)])
       await core.receiptsIn()
       await links.close()
       await core.close()
       await store.close()
     },
+  }
+}
+
+/** Settings that can never work end the start; a store that is away for the moment does not. */
+async function checkObjects(objects: ObjectStore, logger: Logger): Promise<void> {
+  try {
+    await objects.check()
+    logger.info('snapshots are kept', { place: objects.place })
+  } catch (error) {
+    if (!(error instanceof Fault) || !error.retryable) throw error
+    logger.warn('snapshots cannot be kept just now', {
+      place: objects.place,
+      error: reasonOf(error),
+    })
   }
 }
 

@@ -20,6 +20,14 @@ export function understand<T extends z.ZodType>(schema: T, answer: unknown): z.o
   )
 }
 
+const UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB']
+
+/** 1536 → 1.5 KiB. */
+export function sizeText(bytes: number): string {
+  const step = Math.min(UNITS.length - 1, Math.floor(Math.log2(Math.max(1, bytes)) / 10))
+  return `${(bytes / 1024 ** step).toFixed(step === 0 ? 0 : 1)} ${UNITS[step]}`
+}
+
 /** 2027-01-31T12:00:00.000Z → 2027-01-31 12:00. */
 export const minutes = (time: string | null | undefined): string =>
   time ? time.slice(0, 16).replace('T', ' ') : 'never'

@@ -1,8 +1,9 @@
 /** `baseload cp`: files and folders into a container and out of it, as tar streams. */
 import { lstatSync, statSync, type Stats } from 'node:fs'
 import { posix, resolve } from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
 import type { Command } from 'commander'
-import { reasonOf } from '../../../core/base/refusal.ts'
+import { Fault, reasonOf } from '../../../core/base/refusal.ts'
 import { readAccess } from '../shell/client-settings.ts'
 import { EXIT, Failure } from '../shell/failure.ts'
 import { openBoundTunnel, tunnelFailure } from '../shell/tunnel-client.ts'
@@ -10,6 +11,10 @@ import { clientOf, describeClient, print, type Flags, type Shell } from './comma
 import { fetchDeployment } from './deployment-answers.ts'
 import { firstType, packInto, unpackAs, type Copied } from './tar-copy.ts'
 import { targetOf, withTarget } from './target.ts'
+import { isPassing, pauseMs } from './try-again.ts'
+
+/** A gateway that restarts has its nodes back within seconds. */
+const PATIENCE_MS = 15_000
 
 export function cpCommand(command: Command, shell: Shell): Command {
   return withTarget(
@@ -52,10 +57,9 @@ async function copyIn(from: string, to: Remote, flags: Flags, shell: Shell): Pro
   const [folder, name] = into
     ? [to.path, posix.basename(local)]
     : [posix.dirname(to.path), posix.basename(to.path)]
-  const tunnel = await open('copy-in', folder)
-  const copied = await packInto(tunnel, local, name).catch((error: unknown) => {
-    throw tunnelFailure(error)
-  })
+  const copied = await startingOver(shell, async () =>
+    packInto(await open('copy-in', folder), local, name),
+  )
   await report(copied, `${to.deployment}:${posix.join(folder, name)}`, flags, shell)
 }
 
@@ -71,12 +75,31 @@ async function copyOut(from: Remote, to: string, flags: Flags, shell: Shell): Pr
   const [folder, name] = isLocalFolder
     ? [local, posix.basename(from.path)]
     : [resolve(local, '..'), posix.basename(local)]
-  const tunnel = await open('copy-out', from.path)
   const note = (text: string): void => shell.terminal.err(`! ${text}\n`)
-  const copied = await unpackAs(tunnel, folder, name, note).catch((error: unknown) => {
-    throw tunnelFailure(error)
-  })
+  const copied = await startingOver(shell, async () =>
+    unpackAs(await open('copy-out', from.path), folder, name, note),
+  )
   await report(copied, resolve(folder, name), flags, shell)
+}
+
+/** A copy whose way was lost, as by a gateway that restarts, begins anew: it writes the same under the same name. */
+async function startingOver(
+  { terminal, stops }: Shell,
+  copy: () => Promise<Copied>,
+): Promise<Copied> {
+  for (let failures = 1, until = Infinity; ; failures += 1) {
+    try {
+      return await copy()
+    } catch (error) {
+      const failure = tunnelFailure(error)
+      const isLost = (error instanceof Fault || error instanceof Failure) && isPassing(failure)
+      if (failures === 1) until = performance.now() + PATIENCE_MS
+      if (!isLost || performance.now() > until) throw failure
+      if (failures === 1) terminal.err(`${failure.message}; starting over\n`)
+      // Ctrl-C in the pause is heard by the next try.
+      await pause(pauseMs(failures), null, { signal: stops.stop }).catch(() => {})
+    }
+  }
 }
 
 type Open = Awaited<ReturnType<typeof tunnels>>

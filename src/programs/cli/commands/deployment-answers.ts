@@ -36,7 +36,9 @@ const service = z.looseObject({
   image: z.string(),
   count: z.number(),
   urls: z.array(z.string()),
-  expose: z.array(z.looseObject({ port: z.number(), external_port: z.number() })),
+  expose: z.array(
+    z.looseObject({ port: z.number(), external_port: z.number(), proto: z.string() }),
+  ),
   replicas: z.array(
     z.looseObject({
       replica: z.number(),

@@ -30,8 +30,9 @@ export function gatewayCommand(command: Command, shell: Shell): Command {
       await print(
         flags,
         shell.terminal,
-        { url: gateway.url, id: gateway.id },
-        () => `gateway ${gateway.id} listens at ${gateway.url}\n`,
+        { url: gateway.url, id: gateway.id, snapshots: gateway.snapshots },
+        () =>
+          `gateway ${gateway.id} listens at ${gateway.url}; snapshots go to ${gateway.snapshots}\n`,
       )
     await aborted(shell.stops.stop)
     await gateway.close()

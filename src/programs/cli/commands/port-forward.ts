@@ -1,39 +1,34 @@
 /** `baseload port-forward`: a port here that leads to a port of a service, whatever lies in between. */
 import { once } from 'node:events'
 import { createServer, type Server, type Socket } from 'node:net'
-import { setTimeout as pause } from 'node:timers/promises'
 import type { Command } from 'commander'
 import { reasonOf } from '../../../core/base/refusal.ts'
-import { readAccess, type Access } from '../shell/client-settings.ts'
-import { EXIT, Failure, failureOf } from '../shell/failure.ts'
+import { readAccess } from '../shell/client-settings.ts'
+import { EXIT, Failure } from '../shell/failure.ts'
 import { aborted } from '../shell/stop-requests.ts'
-import { openTunnel } from '../shell/tunnel-client.ts'
 import { clientOf, describeClient, print, textOf, type Flags, type Shell } from './command.ts'
+import { forwardDatagrams } from './datagram-forward.ts'
 import { fetchDeployment, type Deployment } from './deployment-answers.ts'
-import { targetOf, withTarget, type Target } from './target.ts'
-import { isPassing, pauseMs } from './try-again.ts'
-
-/** A connection waits so long for a gateway that restarts; browsers and pools wait longer. */
-const PATIENCE_MS = 15_000
+import { cannotListen, dialPort, type Way } from './dial-port.ts'
+import { targetOf, withTarget } from './target.ts'
 
 export function portForwardCommand(command: Command, shell: Shell): Command {
   return withTarget(
     describeClient(
       command
         .argument('<deployment>', 'id or name')
-        .argument('<ports...>', '[local:]port of the service; local 0 takes any free one'),
-      'Reach TCP ports of a service as if they were here, until Ctrl-C',
+        .argument('<ports...>', '[local:]port[/udp] of the service; local 0 takes any free one'),
+      'Reach TCP and UDP ports of a service as if they were here, until Ctrl-C',
       'baseload port-forward shop 8080:80',
+      'baseload port-forward shop --service dns 5353:53/udp',
       'baseload port-forward shop --service db 5432 --json',
     ),
   )
     .option('--address <address>', 'where to listen', '127.0.0.1')
-    .option('--udp', 'refused: tunnels carry TCP only')
     .action(async (id: string, ports: string[], flags: Flags) => {
-      if (flags['udp'] === true) throw noUdp()
       const pairs = ports.map(portPair)
       const found = await fetchDeployment(clientOf(flags, shell), id)
-      const servers: Server[] = []
+      const servers: { close(): unknown }[] = []
       try {
         for (const pair of pairs) servers.push(await forward(pair, found, flags, shell))
         await aborted(shell.stops.stop)
@@ -43,31 +38,48 @@ export function portForwardCommand(command: Command, shell: Shell): Command {
     })
 }
 
-type Pair = { readonly local: number; readonly port: number }
-type Way = {
-  readonly access: Access
-  readonly deployment: string
-  readonly to: Target & { port: number }
-}
+type Proto = 'tcp' | 'udp'
+type Pair = { readonly local: number; readonly port: number; readonly proto: Proto }
 
-async function forward(pair: Pair, found: Deployment, flags: Flags, shell: Shell): Promise<Server> {
-  const { port } = pair
-  const exposes = (one: { port: number; external_port: number }): boolean =>
-    one.port === port || one.external_port === port
-  const target = targetOf(found, flags, ({ expose }) => expose.some(exposes))
+/** Listens for one of them. */
+async function forward(
+  { local, port, proto }: Pair,
+  found: Deployment,
+  flags: Flags,
+  shell: Shell,
+): Promise<{ close(): unknown }> {
+  const target = targetOf(found, flags, ({ expose }) =>
+    expose.some((one) => one.proto === proto && (one.port === port || one.external_port === port)),
+  )
   const to = { ...target, port }
-  const way = { access: readAccess(flags, shell.env), deployment: found.id, to }
-  const server = createServer({ allowHalfOpen: true }, (socket) => void carry(socket, way, shell))
+  const way: Way = {
+    access: readAccess(flags, shell.env),
+    deployment: found.id,
+    wish: { kind: proto, ...to },
+  }
   const host = textOf(flags, 'address') ?? '127.0.0.1'
-  const local = await listen(server, pair.local, host)
-  const listening = `${host.includes(':') ? `[${host}]` : host}:${local}`
+  const at = { host, port: local }
+  const served = await (proto === 'udp' ? forwardDatagrams : forwardConnections)(way, at, shell)
+  const listening = `${host.includes(':') ? `[${host}]` : host}:${served.port}`
+  const suffix = proto === 'udp' ? '/udp' : ''
   await print(
     flags,
     shell.terminal,
-    { listening, ...to },
-    () => `${listening} → ${to.service}:${port}\n`,
+    { listening, proto, ...to },
+    () => `${listening}${suffix} → ${to.service}:${port}${suffix}\n`,
   )
-  return server
+  return served
+}
+
+type Served = { readonly port: number; close(): unknown }
+
+async function forwardConnections(
+  way: Way,
+  at: { host: string; port: number },
+  shell: Shell,
+): Promise<Served> {
+  const server = createServer({ allowHalfOpen: true }, (socket) => void carry(socket, way, shell))
+  return { port: await listen(server, at), close: () => server.close() }
 }
 
 /** One connection, to its end. What goes wrong with it ends it, and nothing else. */
@@ -77,7 +89,7 @@ async function carry(near: Socket, way: Way, { terminal, stops }: Shell): Promis
   const signal = AbortSignal.any([gone.signal, stops.stop])
   signal.addEventListener('abort', () => near.destroy())
   try {
-    const far = await dial(way, signal)
+    const far = await dialPort(way, signal)
     far.once('close', () => (far.errored ? near.destroy() : undefined))
     near.once('close', () =>
       near.readableEnded && near.writableFinished ? undefined : far.destroy(),
@@ -86,55 +98,32 @@ async function carry(near: Socket, way: Way, { terminal, stops }: Shell): Promis
     far.pipe(near)
   } catch (error) {
     near.destroy()
-    if (!signal.aborted) terminal.err(`✗ ${way.to.service}:${way.to.port}: ${reasonOf(error)}\n`)
+    const { service, port } = way.wish
+    if (!signal.aborted) terminal.err(`✗ ${service}:${port}: ${reasonOf(error)}\n`)
   }
 }
 
-/** Waits for a gateway that is away for a moment: whoever connected did so to a port that listens. */
-async function dial({ access, deployment, to }: Way, signal: AbortSignal) {
-  const until = performance.now() + PATIENCE_MS
-  for (let failures = 1; ; failures += 1) {
-    try {
-      return await openTunnel(access, deployment, { kind: 'tcp', ...to }, signal)
-    } catch (error) {
-      const failure = failureOf(error)
-      // Nothing listens: whoever connected hears so at once, as from any other port.
-      const final = failure.reason === 'port_refused' || !isPassing(failure)
-      if (final || performance.now() > until) throw error
-      await pause(pauseMs(failures), null, { signal })
-    }
-  }
-}
-
-async function listen(server: Server, port: number, host: string): Promise<number> {
+async function listen(
+  server: Server,
+  { host, port }: { host: string; port: number },
+): Promise<number> {
   try {
     server.listen(port, host)
     await once(server, 'listening')
   } catch (error) {
-    throw new Failure(EXIT.failure, `cannot listen on ${host}, port ${port}: ${reasonOf(error)}`, {
-      code: 'port_taken',
-      next: 'choose another: baseload port-forward <deployment> <local>:<port>',
-      cause: error,
-    })
+    throw cannotListen(host, port, error)
   }
   const address = server.address()
   return typeof address === 'object' && address !== null ? address.port : port
 }
 
 function portPair(text: string): Pair {
-  const match = /^(?:(\d{1,5}):)?(\d{1,5})$/.exec(text)
+  const match = /^(?:(\d{1,5}):)?(\d{1,5})(?:\/(tcp|udp))?$/i.exec(text)
   const port = Number(match?.[2])
   const local = match?.[1] === undefined ? port : Number(match[1])
-  if (match && port >= 1 && port <= 65_535 && local <= 65_535) return { local, port }
-  throw new Failure(EXIT.usage, `'${text}' is no pair of ports`, { next: 'as in 8080:80, or 80' })
+  const proto = match?.[3]?.toLowerCase() === 'udp' ? 'udp' : 'tcp'
+  if (match && port >= 1 && port <= 65_535 && local <= 65_535) return { local, port, proto }
+  throw new Failure(EXIT.usage, `'${text}' is no pair of ports`, {
+    next: 'as in 8080:80, 80, or 5353:53/udp',
+  })
 }
-
-const noUdp = (): Failure =>
-  new Failure(
-    EXIT.usage,
-    'UDP cannot be forwarded: a tunnel is a stream, and would delay and join packets',
-    {
-      code: 'unsupported_feature',
-      next: 'expose the UDP port in the SDL, or run a TCP relay beside the service',
-    },
-  )

@@ -6,7 +6,7 @@ import { readAccess } from '../shell/client-settings.ts'
 import { EXIT, Failure, failureOf } from '../shell/failure.ts'
 import { table } from '../shell/terminal.ts'
 import { openBoundTunnel, tunnelFailure } from '../shell/tunnel-client.ts'
-import { understand } from './answers.ts'
+import { sizeText, understand } from './answers.ts'
 import { clientOf, describeClient, print, type Flags, type Shell } from './command.ts'
 import { fetchDeployment } from './deployment-answers.ts'
 import { targetsOf, withTarget, type Target } from './target.ts'
@@ -154,13 +154,7 @@ function statsPage(rows: readonly Row[]): string {
   return table([head, ...body], [1, 2, 3, 4, 5, 6, 7])
 }
 
-const UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB']
-
-function size(bytes: number | null): string {
-  if (bytes === null) return '–'
-  const step = Math.min(UNITS.length - 1, Math.floor(Math.log2(Math.max(1, bytes)) / 10))
-  return `${(bytes / 1024 ** step).toFixed(step === 0 ? 0 : 1)} ${UNITS[step]}`
-}
+const size = (bytes: number | null): string => (bytes === null ? '–' : sizeText(bytes))
 
 function seconds(text: string): number {
   const value = Number(text)

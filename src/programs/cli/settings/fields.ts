@@ -47,13 +47,24 @@ export function fieldsOf(schema: z.ZodObject): Field[] {
 const envName = (key: string): string =>
   `BASELOAD_${key.replace(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase()}`
 
-/** Names that hosting platforms already set, and a short one that the tests use. */
+/** Names that hosting platforms and other programs already have, and a short one that the tests use. */
 const CONVENTIONAL: Readonly<Record<string, readonly string[]>> = {
   databaseUrl: ['DATABASE_URL'],
   enginesDir: ['BASELOAD_ENGINES'],
+  s3Region: ['AWS_REGION'],
+  s3AccessKeyId: ['AWS_ACCESS_KEY_ID'],
+  s3SecretAccessKey: ['AWS_SECRET_ACCESS_KEY'],
+  s3SessionToken: ['AWS_SESSION_TOKEN'],
 }
 
-const SECRET = new Set(['databaseUrl', 'apiKey', 'upstreamKey'])
+const SECRET = new Set([
+  'databaseUrl',
+  'apiKey',
+  'upstreamKey',
+  's3AccessKeyId',
+  's3SecretAccessKey',
+  's3SessionToken',
+])
 
 function kindOf(about: z.infer<typeof described>): Field['kind'] {
   const types = [about.type ?? [], about.anyOf?.map((one) => one.type ?? []) ?? []].flat(2)

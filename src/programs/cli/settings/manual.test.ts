@@ -28,6 +28,15 @@ describe('the manual of settings', () => {
     assert.doesNotMatch(text, /--api-key/)
   })
 
+  it('offers no flag for a secret of the gateway, and names its variables', () => {
+    const text = manual('gateway', gatewayConfig)
+    const help = addOptions(new Command(), gatewayConfig).helpInformation()
+    for (const flag of ['--s3-access-key-id', '--s3-secret-access-key', '--s3-session-token'])
+      assert.ok(!text.includes(flag) && !help.includes(flag), flag)
+    assert.match(text, /^ {4}BASELOAD_S3_SECRET_ACCESS_KEY {2}AWS_SECRET_ACCESS_KEY$/m)
+    assert.match(text, /^ {4}--s3-region {2}BASELOAD_S3_REGION {2}AWS_REGION$/m)
+  })
+
   it('makes options that give back what was typed, lists as lists', () => {
     const command = addOptions(new Command().exitOverride(), example)
     command.parse(['--timeout-ms', '9', '--tags', 'x', '--quiet', '--no-loud'], { from: 'user' })

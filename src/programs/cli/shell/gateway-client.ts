@@ -5,6 +5,11 @@ import { SseParser } from '../../../io/engine/openai/sse-parser.ts'
 import { EXIT, Failure } from './failure.ts'
 import type { Access } from './client-settings.ts'
 
+export type Download = {
+  readonly headers: Headers
+  readonly bytes: AsyncGenerator<Uint8Array, void, void>
+}
+
 export type GatewayClient = {
   readonly url: string
   get(path: string): Promise<unknown>
@@ -14,6 +19,8 @@ export type GatewayClient = {
   delete(path: string): Promise<unknown>
   /** POSTs, and yields each event's JSON until `[DONE]`. Aborting the signal cancels the answer. */
   stream(path: string, body: unknown, signal: AbortSignal): AsyncGenerator<unknown, void, void>
+  /** GETs bytes. Ends only where all came; aborting `stop` breaks it off, too. */
+  download(path: string): Promise<Download>
   /** GETs an event stream, and yields each event's JSON until the gateway ends it. */
   follow(path: string, signal: AbortSignal): AsyncGenerator<unknown, void, void>
 }
@@ -69,6 +76,15 @@ export function gatewayClient(access: Access, stop: AbortSignal): GatewayClient 
       json('POST', path, body, once === undefined ? {} : { 'idempotency-key': once }),
     put: (path, body) => json('PUT', path, body),
     delete: (path) => json('DELETE', path),
+    async download(path) {
+      // What is larger than a moment is only begun in that time.
+      const late = new AbortController()
+      const timer = setTimeout(() => late.abort(new SilenceError()), access.timeoutMs)
+      const response = await send('GET', path, undefined, late.signal).finally(() =>
+        clearTimeout(timer),
+      )
+      return { headers: response.headers, bytes: bytesOf(access, response) }
+    },
     async *stream(path, body, signal) {
       const response = await send('POST', path, body, signal)
       if (response.body === null) throw notAGateway(access.url + path, null)
@@ -106,6 +122,14 @@ export function gatewayClient(access: Access, stop: AbortSignal): GatewayClient 
         clearTimeout(timer)
       }
     },
+  }
+}
+
+async function* bytesOf(access: Access, { body }: Response): Download['bytes'] {
+  try {
+    for await (const piece of body ?? []) yield piece
+  } catch (error) {
+    throw unreachable(access, error)
   }
 }
 

@@ -64,6 +64,12 @@ function withoutSecrets(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
     DATABASE_URL: _url,
     BASELOAD_DATABASE_URL: _ownUrl,
     BASELOAD_API_KEY: _key,
+    BASELOAD_S3_ACCESS_KEY_ID: _s3Id,
+    BASELOAD_S3_SECRET_ACCESS_KEY: _s3Secret,
+    BASELOAD_S3_SESSION_TOKEN: _s3Token,
+    AWS_ACCESS_KEY_ID: _awsId,
+    AWS_SECRET_ACCESS_KEY: _awsSecret,
+    AWS_SESSION_TOKEN: _awsToken,
     ...rest
   } = env
   return rest

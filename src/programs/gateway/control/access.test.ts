@@ -34,6 +34,10 @@ const GUARDED: readonly (readonly [Scope, string, string, unknown?])[] = [
   ['deployments', 'POST', '/v1/deployments/dep_1/leases/lease_1/accept', { node: NODE }],
   ['deployments', 'GET', '/v1/deployments/dep_1/events'],
   ['deployments', 'GET', '/v1/deployments/dep_1/tunnel'],
+  ['deployments', 'GET', '/v1/deployments/dep_1/snapshots'],
+  ['deployments', 'POST', '/v1/deployments/dep_1/snapshots', { service: 'web' }],
+  ['deployments', 'GET', '/v1/deployments/dep_1/snapshots/snap_1/content'],
+  ['deployments', 'DELETE', '/v1/deployments/dep_1/snapshots/snap_1'],
 ]
 
 const OPEN = [
@@ -129,7 +133,10 @@ describe('access', () => {
 })
 
 const asTemplate = (path: string) =>
-  path.replace(/(:my-account|:mine|rcpt_1|dep_1|node_a+)/, '{id}').replace('lease_1', '{lease}')
+  path
+    .replace(/(:my-account|:mine|rcpt_1|dep_1|node_a+)/, '{id}')
+    .replace('lease_1', '{lease}')
+    .replace('snap_1', '{snapshot}')
 
 /** The hot path's routes, whose keys its own tests check. */
 const INFERENCE = /^\/v1\/(models(\/\{id\})?|chat\/completions|completions|embeddings)$/

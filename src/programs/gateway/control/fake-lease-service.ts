@@ -2,6 +2,8 @@
 import { HTTP_DEFAULTS } from '../../../core/sdl/http-options.ts'
 import type { LeaseState } from '../../../core/protocol/lease-control.ts'
 import type { Duplex } from 'node:stream'
+import { createHash } from 'node:crypto'
+import { Readable } from 'node:stream'
 import { isRefusal, refuse, type Refusal } from '../../../core/base/refusal.ts'
 import { rateOf } from '../../../core/base/rate.ts'
 import type { Expose } from '../../../core/protocol/manifest.ts'
@@ -21,12 +23,15 @@ import type {
   SealingKeys,
   TunnelWish,
 } from '../leases/lease-service.ts'
+import type { SnapshotList, VolumeWish } from '../leases/tenant-snapshots.ts'
+import type { SnapshotRecord } from '../../../io/store/snapshot-records.ts'
 
 type Mutable<T> = { -readonly [K in keyof T]: T[K] }
 type Kept = {
   readonly account: string
   view: Mutable<DeploymentView>
   readonly events: DeploymentEvent[]
+  readonly snapshots: SnapshotRecord[]
 }
 
 /** One page of the real service's events. */
@@ -49,6 +54,19 @@ export class FakeLeaseService implements LeaseService {
   /** Nodes that secrets may be sealed for, and the groups of whatever file comes. */
   sealers = [newSealer(), newSealer()]
   groups = ['here']
+  /** What the only volume, `data` of `web`, holds; a test may have a download break off after so many bytes. */
+  volume: Buffer = Buffer.from('what the volume holds')
+  breakAfter: number | null = null
+  /** A download stands still at half of it. */
+  hangAfter = false
+  /** Whether a snapshot was ever asked for. */
+  taking = false
+  /** How often a list is read before what is being taken is ready, or why it fails then. */
+  readsToReady = 1
+  takingFails: string | null = null
+  limitBytes = 100 * 2 ** 30
+  /** The volumes of each deployment, all as if they were the one. */
+  volumes = [{ service: 'web', replica: 0, volume: 'data' }]
   /** Thrown by each method while set: the database is away. */
   away: Error | null = null
 
@@ -82,7 +100,7 @@ export class FakeLeaseService implements LeaseService {
         leases: [leaseOf(id, wish.rule === 'manual' ? 'bid' : 'accepted')],
         spentNanoUsd: 0n,
       }
-      this.#kept.set(id, { account, view, events: [] })
+      this.#kept.set(id, { account, view, events: [], snapshots: [] })
       this.happen(id, 'deployment.screened', '2 of 9 nodes can run it')
       this.happen(id, 'lease.ordered', 'the order is out')
       if (wish.rule !== 'manual') this.happen(id, 'lease.accepted', 'the cheapest bid won')
@@ -178,6 +196,72 @@ export class FakeLeaseService implements LeaseService {
     return await this.tunnel(wish, signal)
   }
 
+  async snapshots(account: string, id: string): Promise<SnapshotList | Refusal> {
+    return this.#with(account, id, ({ snapshots, view }) => {
+      const lease = view.leases[0]?.id ?? ''
+      const volumes = view.closedAt === null ? this.volumes.map((one) => ({ lease, ...one })) : []
+      snapshots.forEach((one, i) => (snapshots[i] = this.#later(one)))
+      const usedBytes = snapshots.reduce((sum, { bytes }) => sum + bytes, 0)
+      return { volumes, snapshots: snapshots.toReversed(), usedBytes, limitBytes: this.limitBytes }
+    })
+  }
+
+  async takeSnapshots(account: string, id: string, { service, volume }: VolumeWish) {
+    return this.#with(account, id, (kept) => {
+      if (kept.view.closedAt !== null) return refuse('conflict', 'The deployment is closed.')
+      const meant = this.volumes.filter(
+        (one) => one.volume === (volume ?? one.volume) && one.service === (service ?? one.service),
+      )
+      if (meant.length === 0)
+        return refuse('not_found', 'No persistent volume is called so. There are: web data.')
+      this.taking = true
+      for (const one of meant)
+        kept.snapshots.push({
+          ...NEW_SNAPSHOT,
+          ...one,
+          id: `snap_${kept.snapshots.length + 1}`,
+          account,
+          deployment: kept.view.id,
+          lease: kept.view.leases[0]?.id ?? '',
+          begunAt: this.#now(),
+        })
+      return kept.snapshots.slice(-meant.length)
+    })
+  }
+
+  async openSnapshot(account: string, id: string, which: string) {
+    return this.#with(account, id, ({ snapshots }) => {
+      const snapshot = snapshots.find((one) => one.id === which)
+      if (!snapshot) return refuse('not_found', `The deployment has no snapshot '${which}'.`)
+      if (snapshot.state !== 'ready') return refuse('conflict', `${which} is not ready.`)
+      return { snapshot, body: Readable.from(this.#pieces(), { objectMode: false }) }
+    })
+  }
+
+  async removeSnapshot(account: string, id: string, which: string) {
+    return this.#with(account, id, ({ snapshots }) => {
+      const at = snapshots.findIndex((one) => one.id === which)
+      const why = `The deployment has no snapshot '${which}'.`
+      return snapshots.splice(at, at < 0 ? 0 : 1)[0] ?? refuse('not_found', why)
+    })
+  }
+
+  async *#pieces(): AsyncGenerator<Buffer> {
+    const { volume, breakAfter, hangAfter } = this
+    yield volume.subarray(0, hangAfter ? volume.length / 2 : (breakAfter ?? volume.length))
+    if (hangAfter) await new Promise(() => {})
+    if (breakAfter !== null) throw new Error('it broke off')
+  }
+
+  #later(one: SnapshotRecord): SnapshotRecord {
+    if (one.state !== 'taking') return one
+    if ((this.readsToReady -= 1) > 0) return { ...one, bytes: Math.floor(this.volume.length / 2) }
+    if (this.takingFails !== null)
+      return { ...one, state: 'failed' as const, problem: this.takingFails }
+    const sha256 = createHash('sha256').update(this.volume).digest('hex')
+    return { ...one, state: 'ready', bytes: this.volume.length, sha256 }
+  }
+
   /** Watchers of all deployments: none is left once nobody follows. */
   get watching(): number {
     return [...this.#watchers.values()].reduce((sum, set) => sum + set.size, 0)
@@ -233,6 +317,15 @@ export class FakeLeaseService implements LeaseService {
 }
 
 const newSealer = () => ({ identity: ephemeralIdentity('node'), key: ephemeralSealingKey() })
+const NEW_SNAPSHOT = {
+  place: 'here',
+  object: 'there',
+  state: 'taking' as const,
+  bytes: 0,
+  sha256: null,
+  problem: null,
+  expiresAt: null,
+}
 
 const bidOf = (node: string, cents: bigint): BidView => ({
   node,

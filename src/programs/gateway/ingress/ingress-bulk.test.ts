@@ -1,11 +1,14 @@
 /** Large bodies through the ingress, up and down: the memory of the process stays as it is. */
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { request as ask, type IncomingMessage } from 'node:http'
+import { request as ask, type IncomingMessage, type RequestListener } from 'node:http'
+import { request as askSecurely } from 'node:https'
 import { text } from 'node:stream/consumers'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
-import { describe, it } from 'node:test'
+import { describe, it, type TestContext } from 'node:test'
+import { createSecureContext } from 'node:tls'
+import { makeCertificate } from '../../../io/http/test-certificates.ts'
 import { HOST, setupIngress } from './ingress-kit.ts'
 
 const timeout = 180_000
@@ -17,21 +20,15 @@ const MAX_GROWTH_BYTES = 128 * MIB
 
 describe('a large body through the ingress', { timeout }, () => {
   it('of a gigabyte goes up without growing the memory', async (t) => {
-    const { port } = await setupIngress(t, [
-      (request, response) => {
-        let bytes = 0
-        request.on('data', (piece: Buffer) => (bytes += piece.length))
-        request.on('end', () => response.end(String(bytes)))
-      },
-    ])
-    const rss = watchRss(t)
-    const headers = { host: HOST, 'content-length': UP_BYTES }
-    const request = ask({ port, host: '127.0.0.1', agent: false, method: 'PUT', headers })
-    const answered = once(request, 'response')
-    await pipeline(bulk(UP_BYTES), request)
-    const [answer] = (await answered) as [IncomingMessage]
-    assert.equal(await text(answer), String(UP_BYTES))
-    assert.ok(rss.growth() < MAX_GROWTH_BYTES, `${rss.growth() / MIB} MiB more`)
+    const { port } = await setupIngress(t, [counting])
+    await upload(t, ask, port)
+  })
+
+  it('of a gigabyte goes up by HTTPS without growing the memory', async (t) => {
+    const context = createSecureContext(await makeCertificate([HOST]))
+    const tls = { contextFor: async () => context, onFallback: () => {} }
+    const { port } = await setupIngress(t, [counting], { tls })
+    await upload(t, askSecurely, port)
   })
 
   it('comes down without growing the memory', async (t) => {
@@ -68,6 +65,24 @@ describe('a large body through the ingress', { timeout }, () => {
     request.destroy()
   })
 })
+
+const counting: RequestListener = (request, response) => {
+  let bytes = 0
+  request.on('data', (piece: Buffer) => (bytes += piece.length))
+  request.on('end', () => response.end(String(bytes)))
+}
+
+async function upload(t: TestContext, send: typeof askSecurely, port: number): Promise<void> {
+  const rss = watchRss(t)
+  const headers = { host: HOST, 'content-length': UP_BYTES }
+  const to = { port, host: '127.0.0.1', servername: HOST, rejectUnauthorized: false }
+  const request = send({ ...to, agent: false, method: 'PUT', headers })
+  const answered = once(request, 'response')
+  await pipeline(bulk(UP_BYTES), request)
+  const [answer] = (await answered) as [IncomingMessage]
+  assert.equal(await text(answer), String(UP_BYTES))
+  assert.ok(rss.growth() < MAX_GROWTH_BYTES, `${rss.growth() / MIB} MiB more`)
+}
 
 const PIECE = Buffer.alloc(64 * 1024, 'x')
 

@@ -3,16 +3,19 @@ import { once } from 'node:events'
 import {
   createServer,
   request as ask,
+  type ClientRequest,
   type IncomingHttpHeaders,
   type RequestListener,
   type RequestOptions,
 } from 'node:http'
+import { request as askSecurely } from 'node:https'
 import { connect, type AddressInfo, type Server, type Socket } from 'node:net'
 import { text } from 'node:stream/consumers'
 import type { TestContext } from 'node:test'
 import { HTTP_DEFAULTS } from '../../../core/sdl/http-options.ts'
 import type { HttpOptions } from '../../../core/protocol/manifest.ts'
 import { createHttpServer } from '../../../io/http/http-server.ts'
+import type { TlsOptions } from '../../../io/http/tls-server.ts'
 import { startGateway, startNode, type TestNode } from '../../../io/link/test-kit.ts'
 import type { IncomingTunnel } from '../../../io/link/tunnel-dialler.ts'
 import { joinStreams } from './join-streams.ts'
@@ -55,7 +58,11 @@ type Service = RequestListener | Server
 export async function setupIngress(
   t: TestContext,
   services: readonly Service[],
-  { http = {}, ...options }: Partial<IngressOptions> & { http?: Partial<HttpOptions> } = {},
+  {
+    http = {},
+    tls,
+    ...options
+  }: Partial<IngressOptions> & { http?: Partial<HttpOptions>; tls?: TlsOptions } = {},
 ): Promise<IngressSetup> {
   const gateway = await startGateway()
   t.after(() => gateway.close())
@@ -94,6 +101,7 @@ export async function setupIngress(
     hasOwnLimits: (request) => ingress.takes(request),
     requestTimeoutMs: 300,
     checkIntervalMs: 50,
+    ...(tls && { tls }),
   })
   const port = await server.listen({ host: '127.0.0.1', port: 0 })
   t.after(() => server.close(0))
@@ -104,7 +112,7 @@ export async function setupIngress(
     node,
     port,
     tunnels,
-    visit: (how) => visit(port, how),
+    visit: (how) => visit(tls ? askByTls : ask, port, how),
     dial: () => connect(port, '127.0.0.1'),
   }
 }
@@ -150,11 +158,15 @@ function bridge(request: IncomingTunnel, ports: readonly number[]): void {
   })
 }
 
+const askByTls = (options: RequestOptions): ClientRequest =>
+  askSecurely({ servername: HOST, rejectUnauthorized: false, ...options })
+
 async function visit(
+  send: (options: RequestOptions) => ClientRequest,
   port: number,
   { body, headers, ...options }: VisitOptions = {},
 ): Promise<Visited> {
-  const request = ask({
+  const request = send({
     host: '127.0.0.1',
     port,
     agent: false,

@@ -62,6 +62,19 @@ export class IngressTable {
     return this.#held.get(host)?.entry
   }
 
+  /** The lease that the name leads to. */
+  leaseOf(host: string): string | undefined {
+    return this.#held.get(host)?.lease
+  }
+
+  /** Why none of these leases may have the name of choice; null: nothing is in the way. */
+  whyNot(host: string, leases: readonly string[]): 'own' | 'taken' | null {
+    const name = plainHost(host)
+    if (this.#own.has(name)) return 'own'
+    const holder = this.#held.get(name)?.lease
+    return holder === undefined || leases.includes(holder) ? null : 'taken'
+  }
+
   /** Whether it is the gateway's own name, in `plainHost`'s spelling. */
   isOwn(host: string): boolean {
     return this.#own.has(host)
@@ -78,7 +91,7 @@ export class IngressTable {
 }
 
 /** At least two labels, and the last one no number: neither an address nor this machine. */
-const isPublicName = (name: string): boolean =>
+export const isPublicName = (name: string): boolean =>
   /^([a-z\d_-]+\.)+[a-z][a-z\d-]*$/.test(name) && !/(^|\.)localhost$/.test(name)
 
 /** A host name in the one spelling that is compared: no port, no last dot, lower case. */

@@ -290,9 +290,11 @@ export class ActiveLease extends LeasePlacing {
     const { owner, until, reason } = life
     const link = parts.linkOf(owner.node)
     if (link) {
+      const leftMs = Math.max(0, until - parts.now())
+      if (keepsVolumes(life)) await this.takeLastSnapshots(link)
       const stopped = new Promise<void>((resolve) => (this.#whenStopped = resolve))
       this.sendStop(link, owner.epoch, reason, keepsVolumes(life))
-      await Promise.race([stopped, parts.pause(Math.max(0, until - parts.now()))])
+      await Promise.race([stopped, parts.pause(leftMs)])
       this.#whenStopped = null
       if (this.#letGo || parts.signal.aborted) return
     }
@@ -304,7 +306,7 @@ export class ActiveLease extends LeasePlacing {
     const { market, store, volumes } = this.parts
     market.release(this.id)
     if (this.#hold !== null) await store.closeHold(this.#hold)
-    if (!keepsVolumes(this.life)) await volumes.forget(this.id)
+    volumes.forget(this.id)
   }
 }
 

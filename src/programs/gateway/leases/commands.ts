@@ -10,7 +10,7 @@ import { SECOND, type Millis } from '../../../core/base/time.ts'
 import type { DeploymentCommand } from '../../../io/store/deployment-commands.ts'
 import type { StoredDeployment } from '../../../io/store/deployment-records.ts'
 import type { ActiveLease } from './active-lease.ts'
-import { matchGroups, planOf } from './deploying.ts'
+import { checkNames, matchGroups, planOf, type NameCheck } from './deploying.ts'
 import type { BookParts, LeaseBook } from './lease-book.ts'
 import { withEnvelopes } from './lease-secrets.ts'
 
@@ -20,19 +20,19 @@ const READ_EVERY_MS: Millis = 100
 /** A dead gateway's deployments are another's after 20 s; what it was asked is done then. */
 const ANSWER_MS: Millis = 60 * SECOND
 
+type CommandParts = Pick<BookParts, 'store' | 'gateway' | 'now' | 'logger'> & {
+  readonly whyNotNamed: NameCheck
+}
+
 export class DeploymentCommands {
-  readonly #parts: Pick<BookParts, 'store' | 'gateway' | 'now' | 'logger'>
+  readonly #parts: CommandParts
   readonly #book: LeaseBook
   readonly #answerMs: Millis
   readonly #timer: NodeJS.Timeout
   #taking = false
   #storeAway = false
 
-  constructor(
-    parts: Pick<BookParts, 'store' | 'gateway' | 'now' | 'logger'>,
-    book: LeaseBook,
-    answerMs = ANSWER_MS,
-  ) {
+  constructor(parts: CommandParts, book: LeaseBook, answerMs = ANSWER_MS) {
     this.#parts = parts
     this.#book = book
     this.#answerMs = answerMs
@@ -91,14 +91,18 @@ export class DeploymentCommands {
       stored.leases.find(({ doc }) => doc.group.name === group)?.doc.secrets ?? null
     const orders = withEnvelopes(read.orders, secrets, kept)
     if (isRefusal(orders)) return orders
-    const changes = matchGroups(stored, { ...read, orders })
+    const plan = { ...read, orders }
+    const ids = stored.leases.map(({ id }) => id)
+    const named = checkNames(plan, ids, this.#parts.whyNotNamed)
+    if (named) return named
+    const changes = matchGroups(stored, plan)
     if (isRefusal(changes)) return changes
-    for (const { lease, ...plan } of changes) {
-      const taken = await leases.get(lease)?.update(plan)
+    for (const { lease, ...wanted } of changes) {
+      const taken = await leases.get(lease)?.update(wanted)
       if (!taken)
         return refuse(
           'no_matching_node',
-          `No node takes the new terms of '${plan.group.name}'; it runs on as it was. 'baseload screen' says why.`,
+          `No node takes the new terms of '${wanted.group.name}'; it runs on as it was. 'baseload screen' says why.`,
         )
     }
     await this.#parts.store.changeDeployment(stored.deployment.id, { sdl }, [])

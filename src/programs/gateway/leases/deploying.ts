@@ -12,6 +12,7 @@ import { NOBODY, type Plan } from './lease-file.ts'
 import type { LeaseMarket, Wish } from './lease-market.ts'
 import { openersOf, refuseInClear } from './lease-secrets.ts'
 import type { Screening } from './lease-service.ts'
+import { isIngress } from './lease-views.ts'
 
 export type Planned = {
   readonly orders: readonly Plan[]
@@ -54,6 +55,34 @@ export const wishOf = (plan: Plan, rule: AuctionRule): Wish => ({
   avoid: NOBODY,
   openers: openersOf(plan),
 })
+
+/** Why a name of choice is not for these leases; null: nothing is in the way. */
+export type NameCheck = (host: string, leases: readonly string[]) => 'own' | 'taken' | null
+
+/** A name leads to one lease: whoever has it keeps it, and who comes second hears so before anything is ordered. */
+export function checkNames(
+  { orders }: Planned,
+  leases: readonly string[],
+  whyNot: NameCheck,
+): Refusal | null {
+  const exposed = orders.flatMap(({ manifest }) =>
+    manifest.services.flatMap(({ expose }) => expose),
+  )
+  for (const host of exposed.filter(isIngress).flatMap(({ hosts }) => hosts)) {
+    const why = whyNot(host, leases)
+    if (why === null) continue
+    const said =
+      why === 'own'
+        ? `'${host}' is the gateway's own name.`
+        : `'${host}' leads to another lease already.`
+    const next = 'Take it out of `accept`, or close the deployment that has it.'
+    return refuse('conflict', `${said} ${why === 'own' ? 'Take it out of `accept`.' : next}`, {
+      param: 'sdl',
+      details: { host },
+    })
+  }
+  return null
+}
 
 export type ScreenFor = {
   readonly rule: AuctionRule

@@ -1,31 +1,30 @@
 /** What tenants ask of their deployments, answered from the lease book and the store. */
-import { randomBytes } from 'node:crypto'
 import type { Duplex } from 'node:stream'
-import { canonicalJson } from '../../../core/base/canonical-json.ts'
-import { idFrom } from '../../../core/base/id.ts'
 import { Fault, isRefusal, refuse, type Refusal } from '../../../core/base/refusal.ts'
-import { sha256Hex } from '../../../io/keys/identity.ts'
-import { sealedDeploymentId } from '../../../io/keys/secret-envelope.ts'
 import type { DeploymentCommand } from '../../../io/store/deployment-commands.ts'
 import type { LeaseRecord, StoredDeployment } from '../../../io/store/deployment-records.ts'
 import type { DeploymentCommands } from './commands.ts'
-import { newDeployment, planOf, screenPlan, wishOf } from './deploying.ts'
-import { CLAIM_MS, HOLD_MS, type BookParts, type LeaseBook } from './lease-book.ts'
-import { holdTargetOf } from './lease-dues.ts'
-import { withEnvelopes } from './lease-secrets.ts'
-import type { DeploymentView, DeployWish, LeaseService, TunnelWish } from './lease-service.ts'
+import { deployOnce } from './deploy-once.ts'
+import { planOf, screenPlan, wishOf, type NameCheck } from './deploying.ts'
+import type { BookParts, LeaseBook } from './lease-book.ts'
+import type { DeploymentView, LeaseService, TunnelWish } from './lease-service.ts'
 import { deploymentView, type PublicPlace } from './lease-views.ts'
+import { serveSnapshots } from './tenant-snapshots.ts'
 
 const MAX_EVENTS = 1000
 
-type ServiceParts = Pick<BookParts, 'store' | 'market' | 'gateway' | 'now' | 'linkOf'> & {
+type ServiceParts = Pick<
+  BookParts,
+  'store' | 'market' | 'gateway' | 'now' | 'linkOf' | 'volumes'
+> & {
   readonly book: LeaseBook
   readonly commands: DeploymentCommands
   readonly place: () => PublicPlace
+  readonly whyNotNamed: NameCheck
 }
 
 export function serveDeployments(parts: ServiceParts): LeaseService {
-  const { store, market, gateway, now, linkOf, book, commands } = parts
+  const { store, market, gateway, linkOf, book, commands } = parts
 
   async function find(account: string, id: string): Promise<StoredDeployment | Refusal> {
     const stored = await store.findDeployment(account, id)
@@ -57,82 +56,9 @@ export function serveDeployments(parts: ServiceParts): LeaseService {
     return refusal ?? (await view(account, stored.deployment.id))
   }
 
-  /** An hour of each lease is set aside before anything is ordered; all or nothing. */
-  async function setAside({ leases }: StoredDeployment): Promise<Refusal | null> {
-    for (const [i, { hold, account, doc }] of leases.entries()) {
-      const nanoUsd = holdTargetOf(BigInt(doc.rate))
-      if (hold === null || nanoUsd === 0n) continue
-      const expiresAt = now() + HOLD_MS
-      const refusal = await store.openHold({
-        id: hold,
-        account,
-        nanoUsd,
-        gateway: 'leases',
-        expiresAt,
-      })
-      if (!refusal) continue
-      for (const { hold: before } of leases.slice(0, i))
-        if (before !== null) await store.closeHold(before)
-      return refusal
-    }
-    return null
-  }
-
-  /** What the same key made already; null: nothing, or there is no key. */
-  async function madeBefore(
-    account: string,
-    wish: DeployWish,
-  ): Promise<DeploymentView | Refusal | null> {
-    const { idempotencyKey: key = null } = wish
-    const made = key === null ? null : await store.deploymentOfKey(account, key, now())
-    if (made === null) return null
-    if (made.contentHash === contentHashOf(wish)) return await view(account, made.deployment)
-    const why = `The idempotency key '${key}' made '${made.deployment}' with other contents. Take a new key for a new deployment.`
-    return refuse('idempotency_conflict', why, { details: { deployment: made.deployment } })
-  }
-
-  async function make(
-    account: string,
-    apiKey: string,
-    deploying: DeployWish,
-  ): Promise<DeploymentView | Refusal> {
-    const { sdl, name, rule, secrets, idempotencyKey: key = null } = deploying
-    const read = planOf(sdl)
-    if (isRefusal(read)) return read
-    const orders = withEnvelopes(read.orders, secrets?.groups ?? null)
-    if (isRefusal(orders)) return orders
-    const plan = { ...read, orders }
-    const screening = await screenPlan(market, plan, { rule, tenant: account, sealed: false })
-    const id = secrets ? sealedDeploymentId(account, secrets.nonce) : idFrom('dep', randomBytes(15))
-    const wish = { id, account, apiKey, sdl, name, rule, plan, screening }
-    const stored = newDeployment({ ...wish, now: now(), random: randomBytes })
-    if (isRefusal(stored)) return stored
-    if (name !== null && (await store.findDeployment(account, name)))
-      return refuse(
-        'conflict',
-        `There is an open deployment '${name}'. Close it, update it, or take another name.`,
-        { param: 'name' },
-      )
-    const refusal = await setAside(stored)
-    if (refusal) return refusal
-    const at = now()
-    const ordered = stored.leases.length === 1 ? 'one order' : `${stored.leases.length} orders`
-    const message = `${ordered}, ${screening.groups.reduce((sum, { bids }) => sum + bids.length, 0)} bids stand`
-    const event = { at, type: 'deployment.ordered', lease: null, service: null, message }
-    const once = key === null ? null : { key, contentHash: contentHashOf(deploying) }
-    if (!(await store.createDeployment(stored, gateway, at + CLAIM_MS, [event], once))) {
-      for (const { hold } of stored.leases) if (hold !== null) await store.closeHold(hold)
-      return secrets
-        ? refuse('conflict', `The deployment '${id}' exists. Seal its secrets with a new nonce.`, {
-            param: 'secrets',
-          })
-        : refuse('conflict', 'Another request with the same idempotency key was first.')
-    }
-    book.adopt(stored)
-    return viewOf(stored)
-  }
-
   return {
+    ...serveSnapshots({ find, linkOf, volumes: parts.volumes }),
+
     async screen(tenant, sdl, sealed) {
       const plan = planOf(sdl)
       if (isRefusal(plan)) return plan
@@ -160,13 +86,7 @@ export function serveDeployments(parts: ServiceParts): LeaseService {
       return { tenant: account, deployment: stored?.deployment.id ?? null, groups }
     },
 
-    async deploy(account, apiKey, wish) {
-      const made = await madeBefore(account, wish)
-      if (made) return made
-      const answer = await make(account, apiKey, wish)
-      // Somebody sent the same at the same time, perhaps to another gateway, and was first.
-      return isRefusal(answer) ? ((await madeBefore(account, wish)) ?? answer) : answer
-    },
+    deploy: deployOnce(parts, { view, viewOf }),
 
     async deployments(account, page) {
       return (await store.deploymentsOf(account, page)).map(viewOf)
@@ -212,10 +132,6 @@ export function serveDeployments(parts: ServiceParts): LeaseService {
     },
   }
 }
-
-/** Equal for equal wishes. */
-const contentHashOf = ({ sdl, name, rule, secrets }: DeployWish): string =>
-  sha256Hex(canonicalJson({ sdl, name, rule, secrets }))
 
 /** A lease that runs may have its node at other gateways only: this one has no way to it. */
 const whyNoLink = ({ state, node, doc }: LeaseRecord, gateway: string): string =>

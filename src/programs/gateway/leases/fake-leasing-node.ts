@@ -68,6 +68,8 @@ export class FakeLeasingNode extends FakeLink {
   readonly tunnels: string[] = []
   /** What its pricing program does; null: it has a price sheet. `late`: it says nothing in time. */
   program: ProgramSays | null = null
+  /** Whether it breaks off in the middle of handing its volume out, or holds there until the test goes on. */
+  handsOut: 'all' | 'half' | Promise<void> = 'all'
   /** Whether images can be pulled. */
   starts = true
   book: LeaseBook | null = null
@@ -114,14 +116,26 @@ export class FakeLeasingNode extends FakeLink {
         done()
       },
       final: (done) => {
-        if (purpose.kind === 'restore') this.volume = came
-        tunnel.push(null)
+        if (purpose.kind === 'restore') {
+          this.volume = came
+          tunnel.push(null)
+        }
         done()
       },
     })
-    if (purpose.kind === 'snapshot') tunnel.push(this.volume)
+    if (purpose.kind === 'snapshot') void this.#handOut(tunnel)
     this.tunnels.push(purpose.kind)
     return Promise.resolve(tunnel)
+  }
+
+  async #handOut(tunnel: Duplex): Promise<void> {
+    const { volume, handsOut } = this
+    const half = Math.floor(volume.length / 2)
+    tunnel.push(volume.slice(0, half))
+    if (handsOut === 'half') return void tunnel.destroy(new Error('the node went away'))
+    if (handsOut !== 'all') await handsOut
+    tunnel.push(volume.slice(half))
+    tunnel.push(null)
   }
 
   say(report: LeaseReport): void {

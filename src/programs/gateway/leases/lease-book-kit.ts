@@ -1,5 +1,6 @@
 /** For tests of the lease book: a book, a market and a purse, and nodes that come and go as the test says. */
 import assert from 'node:assert/strict'
+import { randomBytes } from 'node:crypto'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -9,6 +10,8 @@ import { Fault, isRefusal, type Refusal } from '../../../core/base/refusal.ts'
 import { ephemeralIdentity } from '../../../io/keys/identity.ts'
 import { FolderStore } from '../../../io/objects/folder-store.ts'
 import type { Heartbeat } from '../../../core/protocol/link.ts'
+import type { ObjectStore } from '../../../io/objects/object-store.ts'
+import type { SnapshotRecord } from '../../../io/store/snapshot-records.ts'
 import type { Store } from '../../../io/store/store.ts'
 import { testStore, testTenant } from '../../../io/store/testing.ts'
 import { silentLogger } from '../../../io/telemetry/logger.ts'
@@ -30,7 +33,12 @@ export const wish = () => ({
   secrets: null,
 })
 
-export const sdl = ({ image = 'hello', cpu = '0.5', volume = false } = {}): string => `
+export const sdl = ({
+  image = 'hello',
+  cpu = '0.5',
+  volume = false,
+  accept = [] as readonly string[],
+} = {}): string => `
 version: "2.0"
 services:
   web:
@@ -38,6 +46,7 @@ services:
 ${volume ? '    params: { storage: { data: { mount: /data } } }' : ''}
     expose:
       - port: 80
+        accept: ${JSON.stringify(accept)}
         to:
           - global: true
 profiles:
@@ -62,10 +71,16 @@ export function view(answer: DeploymentView | Refusal): DeploymentView {
   return answer
 }
 
-type Over = { readonly store: Store; readonly now: () => number; readonly folder: string }
+type Over = {
+  readonly store: Store
+  readonly now: () => number
+  readonly folder: string
+  readonly limitBytes: number
+  readonly wrap: (store: ObjectStore) => ObjectStore
+}
 
 /** One gateway's lease book, and the nodes that are linked to it. */
-function aGateway({ store, now, folder }: Over) {
+function aGateway({ store, now, folder, limitBytes, wrap }: Over) {
   const identity = ephemeralIdentity('gw')
   const links = new Map<string, FakeLeasingNode>()
   const market = new LeaseMarket({
@@ -74,12 +89,19 @@ function aGateway({ store, now, folder }: Over) {
     now,
     bidWindowMs: 500,
   })
-  const table = new IngressTable()
+  const table = new IngressTable({ own: ['gateway.example'] })
   const linkOf = (node: string) => links.get(node)
   const parts = {
     store,
     market,
-    volumes: new LeaseVolumes({ objects: new FolderStore(folder), logger: silentLogger }),
+    volumes: new LeaseVolumes({
+      objects: wrap(new FolderStore(folder, 'here')),
+      store,
+      logger: silentLogger,
+      now,
+      random: randomBytes,
+      limitBytes,
+    }),
     gateway: identity.id,
     kin: new Kin(identity, store),
     now,
@@ -88,6 +110,7 @@ function aGateway({ store, now, folder }: Over) {
     hosts: keepHosts({ table, domain: 'localhost', linkOf }),
     links: () => links.values(),
     linkedNodes: () => links.size,
+    whyNotNamed: table.whyNot.bind(table),
   }
   const open = () => {
     const book = new LeaseBook(parts)
@@ -132,7 +155,11 @@ function aGateway({ store, now, folder }: Over) {
 }
 
 /** A lease book over a real PostgreSQL, and nodes that play along. */
-export async function setupBook(t: TestContext, credit = 1_000_000_000n) {
+export async function setupBook(
+  t: TestContext,
+  credit = 1_000_000_000n,
+  { limitBytes = 2 ** 40, wrap = (store: ObjectStore) => store } = {},
+) {
   const store = await testStore(t)
   const account = await testTenant(store, credit)
   const clock = { ms: 1_800_000_000_000 }
@@ -141,7 +168,7 @@ export async function setupBook(t: TestContext, credit = 1_000_000_000n) {
   const folder = mkdtempSync(join(tmpdir(), 'baseload-snapshots-'))
   t.after(() => rmSync(folder, { recursive: true, force: true }))
   const another = () => {
-    const gateway = aGateway({ store: whileThere(store, away), now, folder })
+    const gateway = aGateway({ store: whileThere(store, away), now, folder, limitBytes, wrap })
     t.after(() => gateway.close())
     return gateway
   }
@@ -184,7 +211,15 @@ export async function setupBook(t: TestContext, credit = 1_000_000_000n) {
       node.told.flatMap((command) => (command.kind === 'run' ? [command] : [])),
     deploy: async (text = sdl()) =>
       view(await first.service.deploy(account, 'key_none', { ...wish(), sdl: text })),
+    /** Where snapshots lie. */
+    folder,
     snapshot: () => first.book.takeSnapshots(),
+    sweep: () => first.book.sweepSnapshots(),
+    async snapshots(deployment: string): Promise<readonly SnapshotRecord[]> {
+      const found = await first.service.snapshots(account, deployment)
+      assert.ok('snapshots' in found)
+      return found.snapshots
+    },
     async lease(deployment: string): Promise<LeaseView> {
       const [lease] = view(await first.service.deployment(account, deployment)).leases
       if (!lease) throw new Error('no lease')

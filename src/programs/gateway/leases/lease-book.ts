@@ -28,6 +28,7 @@ const CLAIM_EVERY_MS = 5 * SECOND
 const SNAPSHOT_LOOK_MS = 15 * SECOND
 /** How often followers look for news of what another gateway looks after. */
 const LOOK_ELSEWHERE_MS = SECOND
+const SWEEP_MS = MINUTE
 /** Money of a lease whose gateway is gone for good comes back after so long. */
 export const HOLD_MS = 60 * MINUTE
 
@@ -52,6 +53,7 @@ export class LeaseBook {
   readonly #snapshots: NodeJS.Timeout
   /** Links on which our own leases were told. */
   readonly #kept = new WeakSet<NodeLink>()
+  readonly #sweeps: NodeJS.Timeout
   #takingSnapshots = false
   #claiming: Promise<void> = Promise.resolve()
   #nextClaim: Promise<void> | null = null
@@ -89,6 +91,8 @@ export class LeaseBook {
     this.#lookElsewhere.unref()
     this.#snapshots = setInterval(() => void this.takeSnapshots(), SNAPSHOT_LOOK_MS)
     this.#snapshots.unref()
+    this.#sweeps = setInterval(() => void this.sweepSnapshots(), SWEEP_MS)
+    this.#sweeps.unref()
   }
 
   /**
@@ -164,6 +168,10 @@ export class LeaseBook {
     return this.active.get(lease.id)?.record ?? lease
   }
 
+  /** Whose open lease it is; null: none of this gateway's. */
+  readonly tenantOf = (lease: string): string | null =>
+    this.active.get(lease)?.record.account ?? null
+
   get count(): { open: number; homeless: number } {
     let homeless = 0
     for (const { record } of this.active.values()) if (record.node === null) homeless += 1
@@ -223,11 +231,22 @@ export class LeaseBook {
     if (this.#takingSnapshots) return
     this.#takingSnapshots = true
     const { volumes, now, linkOf } = this.#parts
-    for (const { record } of this.active.values()) {
-      const link = record.node === null ? undefined : linkOf(record.node)
-      if (link && volumes.isDue(record, now())) await volumes.take(link, record, now())
+    for (const lease of this.active.values()) {
+      const { node } = lease.record
+      const link = node === null ? undefined : linkOf(node)
+      if (link && volumes.isDue(lease.record, now())) await lease.takeSnapshots(link)
     }
     this.#takingSnapshots = false
+  }
+
+  /** Removes the snapshots whose time is over; it does so by itself every minute. */
+  async sweepSnapshots(): Promise<void> {
+    const { volumes, logger } = this.#parts
+    try {
+      await volumes.sweep()
+    } catch (error) {
+      logger.warn('snapshots not removed', { error: reasonOf(error) })
+    }
   }
 
   /** Bills what is due now; it does so by itself every few seconds. */
@@ -240,6 +259,7 @@ export class LeaseBook {
     clearInterval(this.#claims)
     clearInterval(this.#lookElsewhere)
     clearInterval(this.#snapshots)
+    clearInterval(this.#sweeps)
     this.#losses.close()
     this.#meter.close()
     await this.#meter.bill()

@@ -2,7 +2,7 @@
  * One lease's record: changed only by the decisions of its life, in the store first and then here; paid; and what is told
  * of it to tenant and node.
  */
-import { Fault, isRefusal, type Refusal } from '../../../core/base/refusal.ts'
+import { Fault, isRefusal, reasonOf, type Refusal } from '../../../core/base/refusal.ts'
 import type { Millis } from '../../../core/base/time.ts'
 import {
   decide,
@@ -26,6 +26,7 @@ import { sealedFor } from '../../../core/protocol/secrets.ts'
 import { afterPayment, paymentUntil } from './lease-dues.ts'
 import type { LeaseParts } from './lease-parts.ts'
 import { changeOf, lifeOf, memoryOf, NO_MEMORY, wordsOf } from './lease-state.ts'
+import { giveVolumes, whyNotReadable } from './volume-return.ts'
 
 /** What is to run. */
 export type Plan = Pick<LeaseDoc, 'group' | 'manifest' | 'secrets'>
@@ -35,6 +36,9 @@ export const NOBODY: ReadonlySet<string> = new Set()
 /** How long a stopped lease's containers have to end. */
 const GRACE_S = 10
 
+/** Nobody pays for the time that they take. */
+const LAST_SNAPSHOTS_MS = 120_000
+
 type LeaseEventReport = Extract<LeaseReport, { kind: 'event' }>
 
 export class LeaseFile {
@@ -42,6 +46,8 @@ export class LeaseFile {
   record: LeaseRecord
   protected readonly parts: LeaseParts
   #memory = NO_MEMORY
+  /** What was said last of its snapshots: it is not said again and again. */
+  #volumeTrouble = ''
 
   constructor(parts: LeaseParts, deployment: DeploymentRecord, record: LeaseRecord) {
     this.parts = parts
@@ -140,10 +146,41 @@ export class LeaseFile {
     this.parts.changed(this)
   }
 
+  /** A snapshot of each of its volumes. Never rejects: the tenant is told what does not work. */
+  async takeSnapshots(link: NodeLink): Promise<void> {
+    const problems = await this.parts.volumes.take(link, this.record)
+    await this.#tellTrouble('snapshot.failed', problems.join('; '))
+  }
+
+  /** What a tenant without money can still fetch. */
+  protected async takeLastSnapshots(link: NodeLink): Promise<void> {
+    await Promise.race([this.takeSnapshots(link), this.parts.pause(LAST_SNAPSHOTS_MS)])
+  }
+
+  /** Whether what its volumes held can be brought to this node just now, or lies there. */
+  protected async canBringVolumes(node: string): Promise<boolean> {
+    if (node === this.record.node) return true
+    const why = await whyNotReadable(this.parts.volumes, this.record)
+    const told = why === null ? '' : `it waits for its snapshots: ${why}`
+    await this.#tellTrouble('volumes.unreachable', told)
+    return why === null
+  }
+
   /** What its volumes held at their last snapshot, before anything runs there. */
   protected async bringVolumes(link: NodeLink): Promise<void> {
-    const given = await this.parts.volumes.give(link, this.record)
-    if (given > 0) await this.tell('volumes.restored', `${given} volumes from their last snapshot`)
+    for (const { type, message } of await giveVolumes(this.parts.volumes, link, this.record))
+      await this.tell(type, message).catch((error: unknown) =>
+        this.parts.logger.warn('not told', { lease: this.id, type, error: reasonOf(error) }),
+      )
+  }
+
+  async #tellTrouble(type: string, trouble: string): Promise<void> {
+    if (trouble === this.#volumeTrouble) return
+    this.#volumeTrouble = trouble
+    if (trouble === '') return
+    await this.tell(type, trouble).catch((error: unknown) =>
+      this.parts.logger.warn('not told', { lease: this.id, type, error: reasonOf(error) }),
+    )
   }
 
   protected told(type: string, message: string): NewDeploymentEvent {

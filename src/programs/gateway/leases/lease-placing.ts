@@ -114,7 +114,7 @@ export abstract class LeasePlacing extends LeaseFile {
     const { node } = candidate.placing
     const { gateway, now, logger } = this.parts
     const link = this.parts.linkOf(node)
-    if (!link) return false
+    if (!link || !(await this.canBringVolumes(node))) return false
     const at = now()
     if (isRefusal(await this.decide({ type: 'ask', node, acceptBy: at + ANSWER_MS }))) return false
     const { record } = this
@@ -158,11 +158,10 @@ export abstract class LeasePlacing extends LeaseFile {
 
   /** To any node but this one, with its volumes as they are now. */
   protected async move(node: string, plan: Plan, why: string): Promise<boolean> {
-    const { linkOf, volumes, now } = this.parts
     const { ownerEpoch } = this.record.doc
-    const old = linkOf(node)
+    const old = this.parts.linkOf(node)
     const others = await this.#hasBid(this.wish(plan, new Set([node])))
-    if (old && others) await volumes.take(old, this.record, now())
+    if (old && others) await this.takeSnapshots(old)
     if (!(await this.offerAround(plan, NOBODY, new Set([node])))) return false
     if (old && ownerEpoch !== null) this.sendStop(old, ownerEpoch, why)
     return true

@@ -14,6 +14,7 @@ import type { SecretEnvelope } from '../../../core/protocol/secrets.ts'
 import type { TunnelPurpose } from '../../../core/protocol/tunnel.ts'
 import type { NodeSealingKey } from './lease-market.ts'
 import type { DeploymentEventRecord } from '../../../io/store/deployment-records.ts'
+import type { TenantSnapshots } from './tenant-snapshots.ts'
 
 /** One node that could run a group, and for how much. */
 export type BidView = {
@@ -125,7 +126,7 @@ export type DeployWish = {
   readonly idempotencyKey?: string | null
 }
 
-export type LeaseService = {
+export type LeaseService = TenantSnapshots & {
   /** `sealed`: it will come with secrets. */
   screen(account: string, sdl: string, sealed: boolean): Promise<Screening | Refusal>
   /** Whom to seal for: for a new deployment, or one that there is. */

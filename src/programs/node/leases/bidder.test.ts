@@ -143,11 +143,12 @@ process.stdin.on('end', () => {
         now: more.now ?? NOW,
       })
     }
-    assert.deepEqual(check(), { gpus: [null] })
+    const signed = { gpus: [null], owner: { tenant: 'acct_1', deployment: 'dep_1' } }
+    assert.deepEqual(check(), signed)
     const [unit] = bid.units
     assert.ok(unit)
     const dearer = [{ ...unit, rate: String(BigInt(unit.rate) + 1n) }]
-    assert.deepEqual(check({ units: dearer }), { gpus: [null] })
+    assert.deepEqual(check({ units: dearer }), signed)
     const cheaper = [{ ...unit, rate: String(BigInt(unit.rate) - 1n) }]
     const wrong: [ReturnType<typeof check>, RegExp][] = [
       [check({ units: cheaper }), /that this node bid/],

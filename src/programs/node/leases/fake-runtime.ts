@@ -1,4 +1,5 @@
 /** A container runtime for tests: it starts nothing, and does and says what the test tells it. */
+import type { Socket as DatagramSocket } from 'node:dgram'
 import { Duplex, PassThrough, Readable } from 'node:stream'
 import { Fault } from '../../../core/base/refusal.ts'
 import type { EngineFacts } from '../../../io/runtime/detect.ts'
@@ -48,6 +49,7 @@ export class FakeRuntime implements Runtime {
   stopping: () => Promise<void> | void = () => {}
   /** What a dialled port, a command and a log are; each is the other end of what the host sees. */
   dialling: () => Duplex = () => new PassThrough()
+  opening: () => Promise<DatagramSocket> = () => Promise.reject(new Fault('not_found', 'no socket'))
   executing: (task: ExecTask) => Exec = () => {
     throw new Fault('engine_failed', 'no such command')
   }
@@ -104,6 +106,11 @@ export class FakeRuntime implements Runtime {
     return this.dialling()
   }
 
+  async datagrams(to: { lease: string; service: string; port: number }): Promise<DatagramSocket> {
+    this.#find({ ...to, replica: 0 })
+    return await this.opening()
+  }
+
   async exec(target: Target, task: ExecTask): Promise<Exec> {
     this.#find(target)
     return this.executing(task)
@@ -154,9 +161,6 @@ export class FakeRuntime implements Runtime {
     throw unused()
   }
   loadImage(): Promise<string[]> {
-    throw unused()
-  }
-  datagrams(): never {
     throw unused()
   }
   egressBytes(): Promise<bigint> {

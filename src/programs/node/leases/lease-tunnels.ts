@@ -10,6 +10,7 @@ import type { TunnelPurpose, TunnelRefusalCode } from '../../../core/protocol/tu
 import type { IncomingTunnel } from '../../../io/link/tunnel-dialler.ts'
 import type { Runtime } from '../../../io/runtime/runtime.ts'
 import type { Logger } from '../../../io/telemetry/logger.ts'
+import { carryDatagrams } from './datagram-sockets.ts'
 import { carryExec, hangUp, logFrames } from './exec-streams.ts'
 import type { LeaseHost } from './lease-host.ts'
 import type { LeaseRecord } from './lease-shelf.ts'
@@ -45,6 +46,7 @@ class TunnelRefusal extends Error {
 /** What it means for the tenant when the runtime cannot. */
 const CODE_OF_KIND: Readonly<Record<Kind, TunnelRefusalCode>> = {
   tcp: 'port_refused',
+  udp: 'port_refused',
   exec: 'command_failed',
   logs: 'service_not_running',
   stats: 'service_not_running',
@@ -89,6 +91,7 @@ async function prepare(parts: TunnelParts, gateway: string, purpose: Purpose): P
     case 'snapshot':
       return sending(await parts.runtime.exportVolume(purpose))
     case 'tcp':
+    case 'udp':
     case 'exec':
     case 'logs':
     case 'stats':
@@ -108,6 +111,10 @@ async function prepareRunning(
   switch (purpose.kind) {
     case 'tcp':
       return joining(await runtime.dial(purpose))
+    case 'udp': {
+      const source = { open: () => runtime.datagrams(purpose), now }
+      return { carry: (stream) => carryDatagrams(stream, source), discard: () => {} }
+    }
     case 'exec': {
       const { command, terminal } = purpose
       const exec = await runtime.exec(purpose, { command, terminal })
@@ -151,9 +158,11 @@ async function checkContainer(runtime: Runtime, purpose: Purpose): Promise<void>
   const all = await runtime.status(lease)
   const found = all.find((one) => one.service === service && one.replica === replica)
   const running = found?.state === 'running'
-  if (found === undefined || (!running && (kind === 'tcp' || kind === 'exec' || kind === 'stats')))
+  if (found === undefined || (!running && NEEDS_RUNNING.has(kind)))
     throw new TunnelRefusal('service_not_running', `${service}/${replica} does not run just now`)
 }
+
+const NEEDS_RUNNING: ReadonlySet<Kind> = new Set(['tcp', 'udp', 'exec', 'stats'])
 
 /** Where the service has the volume. */
 function mountOf({ manifest }: LeaseRecord, { service, volume }: Purpose<'restore'>): string {
