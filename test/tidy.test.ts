@@ -16,6 +16,7 @@ const mayImport: Record<string, readonly string[]> = {
   'io/store': ['core/*'],
   'io/link': ['core/*'],
   'io/engine': ['core/*'],
+  'io/child': ['core/*'],
   'io/runtime': ['core/*'],
   'io/objects': ['core/*'],
   'io/probe': ['core/*'],

@@ -154,7 +154,11 @@ async function setup(t: TestContext, bench: Bench) {
   const reported = async (lease: string, fits: (report: LeaseReport) => boolean) => {
     const { detail } = await gateway.events.find(
       ({ kind, detail: report }) =>
-        kind === 'leaseReport' && isReport(report) && report.lease === lease && fits(report),
+        kind === 'leaseReport' &&
+        isReport(report) &&
+        'lease' in report &&
+        report.lease === lease &&
+        fits(report),
     )
     return detail
   }

@@ -15,6 +15,8 @@ export type IdPrefix =
   | 'tun'
   | 'dep'
   | 'lease'
+  | 'order'
+  | 'bid'
   | 'cmd'
   | 'snap'
 

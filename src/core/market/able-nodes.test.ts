@@ -4,7 +4,7 @@ import { Market } from './market.ts'
 import { aGroup, anAsk, aSheet, someFacts } from './test-market.ts'
 
 describe('able nodes', () => {
-  it('are those that could run it when idle, cheapest first, and by name', () => {
+  it('are those that could run it when idle, cheapest first, by name, and last who is asked for a price', () => {
     const market = new Market()
     const sheet = aSheet({ cpuThread: '0.005' })
     market.setNode(someFacts('b'))
@@ -12,9 +12,11 @@ describe('able nodes', () => {
     market.setNode(someFacts('cheap', { sheet }))
     market.setNode(someFacts('small', { capacity: { cpuMilli: 1_000 } }))
     market.setNode(someFacts('dear', { sheet: aSheet({ cpuThread: '50' }) }))
+    market.setNode(someFacts('program', { sheet: null }))
     market.setNode(someFacts('asks', { sheet: null }))
+    market.setNode(someFacts('too-small', { sheet: null, capacity: { cpuMilli: 1_000 } }))
     const group = aGroup({ ceiling: '1' })
-    assert.deepEqual(market.able(group), ['cheap', 'a', 'b'])
+    assert.deepEqual(market.able(group), ['cheap', 'a', 'b', 'asks', 'program'])
   })
 
   it('stay so while other leases fill them', () => {

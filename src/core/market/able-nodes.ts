@@ -7,7 +7,10 @@ import type { NodeRecord } from './node-table.ts'
 import { hasKinds } from './room.ts'
 import type { Way } from './ways.ts'
 
-/** Cheapest first, and by name where they ask the same. Looks at every node. */
+/**
+ * Cheapest first, and by name where they ask the same; last, by name, those whose program prices each order: what they
+ * would ask is known only once they are asked. Looks at every node.
+ */
 export function ableNodes(
   group: Group,
   records: Iterable<NodeRecord>,
@@ -16,16 +19,19 @@ export function ableNodes(
   const asked = askedBy(group)
   const ask = { group, rule: 'cheapest', images: [], exclude: NOBODY } as const
   const found: { readonly node: string; readonly total: AttoUsdPerSecond }[] = []
+  const programs: string[] = []
   for (const record of records) {
     if (standingObstacles(asked, record).length > 0) continue
     const own = ways.filter(({ need }) => hasKinds(record.room, need))
+    if (record.prices === null && own.length > 0) programs.push(record.node)
     const totals = own.flatMap((way) => exactBid(ask, record, way)?.total ?? [])
     const [total] = totals.toSorted(compare)
     if (total !== undefined) found.push({ node: record.node, total })
   }
-  return found
+  const priced = found
     .toSorted((a, b) => compare(a.total, b.total) || compare(a.node, b.node))
     .map(({ node }) => node)
+  return [...priced, ...programs.toSorted(compare)]
 }
 
 const NOBODY: ReadonlySet<string> = new Set()

@@ -25,7 +25,7 @@ export type Ask = {
   readonly exclude: Pick<ReadonlySet<string>, 'has'>
 }
 
-/** A standing bid: what a node asks by its price sheet, without having been asked. */
+/** A bid that stands: by the node's price sheet, without its having been asked, or by its signed word. */
 export type StandingBid = {
   readonly node: string
   readonly provider: string

@@ -1,18 +1,23 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import fc from 'fast-check'
+import { z } from 'zod'
+import { totalRate } from '../protocol/bid.ts'
 import { MAX_RATE, priceFor } from '../base/rate.ts'
 import { isRefusal } from '../base/refusal.ts'
 import {
   bidScriptEnv,
   bidScriptInput,
   MAX_BID_SCRIPT_OUTPUT_CHARS,
+  onGpus,
   readBidScript,
   shareOut,
+  unitsOfScript,
 } from './bid-script.ts'
 import { aGroup, anyGpu, aUnit, GIB } from './test-market.ts'
 
-const said = (stdout: string) => readBidScript({ exitCode: 0, stdout, timedOut: false })
+const ended = (stdout: string) => ({ exitCode: 0, stdout, timedOutMs: null })
+const said = (stdout: string) => readBidScript(ended(stdout))
 
 describe('the bid script’s contract', () => {
   it('tells the order in Akash’s own fields', () => {
@@ -61,9 +66,9 @@ describe('the bid script’s contract', () => {
 
   it('takes nothing else for a bid', () => {
     const ends = [
-      { exitCode: 1, stdout: '5', timedOut: false },
-      { exitCode: null, stdout: '5', timedOut: false },
-      { exitCode: 0, stdout: '5', timedOut: true },
+      { exitCode: 1, stdout: '5', timedOutMs: null },
+      { exitCode: null, stdout: '5', timedOutMs: null },
+      { exitCode: 0, stdout: '5', timedOutMs: 1000 },
     ]
     for (const end of ends) assert.ok(isRefusal(readBidScript(end)))
     for (const text of ['', '0', '-1', '1e9', 'NaN', '1,5', '1 2', '9'.repeat(19), '5 uact'])
@@ -87,5 +92,35 @@ describe('the bid script’s contract', () => {
         for (const [i, rate] of shares.entries()) assert.ok(rate <= (rates[i] ?? 0n))
       }),
     )
+  })
+
+  it('prices a wildcard as the GPU that it gets', () => {
+    const gpu = { units: 1, anyOf: [anyGpu()] }
+    const a10 = {
+      vendor: 'nvidia',
+      model: 'a10',
+      vramBytes: 23_028 * 2 ** 20,
+      interface: 'pcie',
+      mig: null,
+    } as const
+    const told: unknown = JSON.parse(bidScriptInput(onGpus(aGroup({ gpu }), [a10])))
+    const { vendor } = z
+      .object({
+        resources: z.tuple([
+          z.object({ gpu: z.object({ attributes: z.object({ vendor: z.unknown() }) }) }),
+        ]),
+      })
+      .parse(told).resources[0].gpu.attributes
+    assert.deepEqual(vendor, { nvidia: { model: 'a10', ram: '24Gi', interface: 'pcie' } })
+  })
+
+  it('makes a bid of an answer, or says why it is none', () => {
+    const group = aGroup({ ceiling: '1', count: 2 })
+    const units = unitsOfScript(group, [null], ended('1699'))
+    assert.ok(!isRefusal(units))
+    assert.equal((Number(priceFor(totalRate(group, units), 'hour')) / 1e9).toFixed(2), '1.00')
+    const dear = unitsOfScript(group, [null], ended('3500'))
+    assert.ok(isRefusal(dear) && /asks \$2\.\d+\/h, over the \$2\S*\/h allowed/.test(dear.message))
+    assert.ok(isRefusal(unitsOfScript(group, [null], { ...ended('5'), exitCode: 1 })))
   })
 })

@@ -1,13 +1,15 @@
 /**
  * Akash's contract for pricing programs, so that a provider's script runs unchanged: the order as JSON on standard
  * input, the price on standard output, in uact (a millionth of a dollar) a block. A program that ends with
- * another code than 0, says nothing, or takes longer than `BID_SCRIPT_TIMEOUT_MS` does not bid.
+ * another code than 0, says nothing, or takes longer than `MAX_BID_WINDOW_MS` does not bid.
  */
-import { MAX_RATE, SECONDS_PER_MONTH, type AttoUsdPerSecond } from '../base/rate.ts'
+import { formatUsd } from '../base/money.ts'
+import { MAX_RATE, priceFor, SECONDS_PER_MONTH, type AttoUsdPerSecond } from '../base/rate.ts'
 import { refuse, type Refusal } from '../base/refusal.ts'
+import { checkUnitPrices, type UnitPrice } from '../protocol/bid.ts'
+import { vramGib, type Gpu } from '../protocol/capacity.ts'
 import type { Group, Unit } from '../protocol/group.ts'
 
-export const BID_SCRIPT_TIMEOUT_MS = 10_000
 /** A price is a few digits: who reads the output may stop here. */
 export const MAX_BID_SCRIPT_OUTPUT_CHARS = 4096
 /** What Akash's scripts divide a month's price by. */
@@ -22,7 +24,8 @@ export type ScriptEnd = {
   /** Null when it was stopped by a signal. */
   readonly exitCode: number | null
   readonly stdout: string
-  readonly timedOut: boolean
+  /** After how long it was ended for taking too long; null: it ended by itself. */
+  readonly timedOutMs: number | null
 }
 
 /** What the program reads: one line of JSON. Field names and units are Akash's. */
@@ -36,6 +39,43 @@ export const bidScriptEnv = (tenant: string): Record<string, string> => ({
   AKASH_OWNER: tenant,
   AKASH_DENOM: 'uact',
 })
+
+/**
+ * The group as it would run on these GPUs, in the order of its units: a wildcard is priced as what it gets, and not as
+ * the dearest that it could have been.
+ */
+export const onGpus = (group: Group, gpus: readonly (Gpu | null)[]): Group => ({
+  ...group,
+  units: group.units.map((unit, i) => {
+    const [gpu, wanted] = [gpus[i], unit.resources.gpu]
+    if (!gpu || !wanted) return unit
+    const { vendor, model, vramBytes, interface: bus } = gpu
+    const ramBytes = vramGib(vramBytes) * GIB
+    const exact = { units: wanted.units, anyOf: [{ vendor, model, ramBytes, interface: bus }] }
+    return { ...unit, resources: { ...unit.resources, gpu: exact } }
+  }),
+})
+
+/** What the program's answer asks for each unit on these GPUs, or why that is no bid on this group. */
+export function unitsOfScript(
+  group: Group,
+  gpus: readonly (Gpu | null)[],
+  end: ScriptEnd,
+): UnitPrice[] | Refusal {
+  const total = readBidScript(end)
+  if (typeof total !== 'bigint') return total
+  const ceiling = ceilingOf(group)
+  if (total > ceiling) return noBid(`asks ${perHour(total)}, over the ${perHour(ceiling)} allowed`)
+  const rates = shareOut(group, total)
+  const units = group.units.map(({ id }, i) => ({
+    unit: id,
+    gpu: gpus[i] ?? null,
+    rate: String(rates[i] ?? 0n),
+  }))
+  return checkUnitPrices(units, group) ?? units
+}
+
+const perHour = (rate: AttoUsdPerSecond): string => `$${formatUsd(priceFor(rate, 'hour'))}/h`
 
 function resourceOf({ resources, count, endpoints }: Unit) {
   const storage = resources.volumes.map(({ class: name, persistent, bytes }) => ({
@@ -70,12 +110,13 @@ function gpuOf(gpu: Unit['resources']['gpu']) {
 
 /** The group's rate by what the program said, or why that is no bid. */
 export function readBidScript(end: ScriptEnd): AttoUsdPerSecond | Refusal {
-  if (end.timedOut) return noBid(`took longer than ${BID_SCRIPT_TIMEOUT_MS / 1000} s`)
+  if (end.timedOutMs !== null) return noBid(`took longer than ${end.timedOutMs / 1000} s`)
+  if (end.stdout.length > MAX_BID_SCRIPT_OUTPUT_CHARS)
+    return noBid(`said more than ${MAX_BID_SCRIPT_OUTPUT_CHARS} characters`)
   if (end.exitCode !== 0) return noBid(`ended with ${end.exitCode ?? 'a signal'}`)
-  if (end.stdout.length > MAX_BID_SCRIPT_OUTPUT_CHARS) return noBid('said too much')
   const text = end.stdout.trim()
   const match = /^(\d{1,20})(?:\.(\d{1,18}))?$/.exec(text)
-  if (!match) return noBid(`said '${text.slice(0, 40)}', which is no price`)
+  if (!match) return noBid(text === '' ? 'said nothing' : `said '${text.slice(0, 40)}', no price`)
   const [, whole = '0', fraction = ''] = match
   const scaled = BigInt(whole + fraction.padEnd(DECIMALS, '0'))
   const rate = rateOfUact(scaled)
@@ -113,5 +154,4 @@ function decimal(scaled: bigint): string {
   return `${digits.slice(0, -DECIMALS)}.${digits.slice(-DECIMALS)}`
 }
 
-const noBid = (what: string): Refusal =>
-  refuse('no_matching_node', `The pricing program ${what}: no bid.`)
+const noBid = (what: string): Refusal => refuse('no_matching_node', `its pricing program ${what}`)

@@ -2,7 +2,7 @@
  * Free capacity of many nodes, by pool: nodes that are alike in everything but what is free. Within a pool,
  * nodes with equal room are twins: they are judged once, and which of them is taken makes no difference.
  */
-import { fits, give, roomKey, take, type Need, type Room, type Taken } from './room.ts'
+import { fits, give, leastOf, roomKey, take, type Need, type Room, type Taken } from './room.ts'
 import type { WorkloadMix } from './workload-mix.ts'
 
 /** How well a need would go to a node; null when it does not fit. */
@@ -45,6 +45,8 @@ export class CapacityBook {
   readonly #pools = new Map<string, Pool>()
   #made = 0
   readonly #nodes = new Map<string, Twins>()
+  /** All that each node has. */
+  readonly #wholes = new Map<string, Room>()
   readonly #reservations = new Map<string, Reservation>()
   /** What is reserved on each node, by id. */
   readonly #ids = new Map<string, Set<string>>()
@@ -68,16 +70,30 @@ export class CapacityBook {
   /** A node comes, or comes again otherwise: `room` is all it has. Returns what is not reserved of it. */
   set(node: string, pool: Pool, room: Room): Room {
     this.remove(node)
-    let free = room
-    for (const { need, gpus } of this.#reservedOn(node)) free = take(free, need, gpus)
+    this.#wholes.set(node, room)
+    const free = this.#unreserved(node, room)
     this.#pools.set(pool.key, pool)
     this.#join(node, pool, free)
     return free
   }
 
+  /**
+   * The node says what is free there: others may hold what this book knows nothing of. Never more than is not reserved
+   * here: a node may not have heard of the latest lease yet. False when that changes nothing.
+   */
+  hear(node: string, free: Room): boolean {
+    const [twins, whole] = [this.#nodes.get(node), this.#wholes.get(node)]
+    if (!twins || !whole) return false
+    const room = leastOf(this.#unreserved(node, whole), free)
+    if (roomKey(room) === twins.key) return false
+    this.#move(node, twins, room)
+    return true
+  }
+
   /** A node goes. What is reserved on it is so when it comes back, unless it is released meanwhile. */
   remove(node: string): void {
     const pool = this.#nodes.get(node)?.pool
+    this.#wholes.delete(node)
     this.#leave(node)
     if (pool?.twins.size === 0) this.#pools.delete(pool.key)
   }
@@ -111,6 +127,12 @@ export class CapacityBook {
   /** On which node the id has something reserved. */
   nodeOf(id: string): string | null {
     return this.#reservations.get(id)?.node ?? null
+  }
+
+  #unreserved(node: string, whole: Room): Room {
+    let free = whole
+    for (const { need, gpus } of this.#reservedOn(node)) free = take(free, need, gpus)
+    return free
   }
 
   #reservedOn(node: string): Reservation[] {

@@ -3,13 +3,15 @@ import { describe, it } from 'node:test'
 import fc from 'fast-check'
 import { seededRandom } from '../base/random.ts'
 import { priceGroup, readPrices } from '../protocol/price-sheet.ts'
-import { MAX_BIDS_PER_ORDER } from './auction.ts'
-import { Market, type NodeFacts } from './market.ts'
+import { MAX_BIDS_PER_ORDER, type AuctionRule } from './auction.ts'
+import { weigh } from './bids.ts'
+import { Market, MAX_ASKED_PER_ORDER, type NodeFacts } from './market.ts'
 import { survival } from './survival.ts'
 import { aGroup, anAsk, anyGpu, aSheet, GIB, someFacts, someGpus } from './test-market.ts'
 
 const HOUR = 3_600_000
 const priced = (usd: string) => ({ sheet: aSheet({ cpuThread: usd }) })
+const asks = (rate: bigint) => [{ unit: 1, gpu: null, rate: String(rate) }]
 const nodesOf = (market: Market, ...ask: Parameters<typeof anAsk>) =>
   market.bids(anAsk(...ask)).map(({ node }) => node)
 
@@ -164,6 +166,78 @@ describe('a market', () => {
       assert.deepEqual(market.roomOf(node), all.roomOf(node), 'all is free again')
   })
 
+  it('knows by the node’s word what others hold there, beside what it reserved itself', () => {
+    const gpus = [someGpus('h100', 80, 4)]
+    const market = aMarket(
+      someFacts('a', { capacity: { gpus, persistent: [{ class: 'beta3', bytes: 20 * GIB }] } }),
+    )
+    const whole = {
+      cpuMilli: 32_000,
+      memoryBytes: 128 * GIB,
+      ephemeralBytes: 500 * GIB,
+      persistentBytes: [20 * GIB],
+      gpus: [4],
+    }
+    const gpusFree = () =>
+      market.roomOf('a')?.gpus[0]?.freeMilli.filter((milli) => milli === 1000).length
+    const group = aGroup({ gpu: { units: 1, anyOf: [anyGpu()] }, cpuMilli: 4000 })
+    const bid = market.bids(anAsk(group))[0]
+    const placing = bid && market.place(anAsk(group), bid)
+    assert.ok(placing && market.reserve('ours', placing))
+    const before = market.roomOf('a')
+    // The node may not have heard of it yet.
+    market.setFree('a', whole)
+    assert.deepEqual(market.roomOf('a'), before)
+    // It has, and others hold 8 CPU and two GPUs.
+    market.setFree('a', { ...whole, cpuMilli: 20_000, gpus: [1], persistentBytes: [GIB] })
+    assert.deepEqual([market.roomOf('a')?.cpuMilli, gpusFree()], [20_000, 1])
+    assert.equal(nodesOf(market, aGroup({ volumes: [DATA] })).length, 0)
+    assert.match(market.screen(aGroup({ cpuMilli: 24_000 })).reasons[0]?.text ?? '', /free CPU/)
+    market.release('ours')
+    assert.deepEqual([market.roomOf('a')?.cpuMilli, gpusFree()], [24_000, 2])
+    // They are gone.
+    market.setFree('a', whole)
+    assert.deepEqual([market.roomOf('a')?.cpuMilli, gpusFree()], [32_000, 4])
+    // What does not fit the offer says nothing.
+    market.setFree('a', { ...whole, cpuMilli: 0, gpus: [4, 4] })
+    market.setFree('nobody', whole)
+    assert.equal(market.roomOf('a')?.cpuMilli, 32_000)
+  })
+
+  it('never has more of a node than it has, whatever is said, reserved and released', () => {
+    const step = fc.oneof(
+      fc.record({ kind: fc.constant('hear' as const), cpu: fc.nat(40_000), gpus: fc.nat(6) }),
+      fc.record({ kind: fc.constant('lease' as const), cpu: fc.integer({ min: 1, max: 9000 }) }),
+      fc.record({ kind: fc.constant('end' as const), at: fc.nat(10) }),
+    )
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 30 }), (steps) => {
+        const market = aMarket(someFacts('a', { capacity: { gpus: [someGpus('l4', 24, 4)] } }))
+        const held: string[] = []
+        const rest = { memoryBytes: 128 * GIB, ephemeralBytes: 500 * GIB, persistentBytes: [] }
+        for (const [i, one] of steps.entries()) {
+          if (one.kind === 'hear')
+            market.setFree('a', { ...rest, cpuMilli: one.cpu, gpus: [one.gpus] })
+          if (one.kind === 'end')
+            market.release(held.splice(one.at % (held.length + 1), 1)[0] ?? '')
+          if (one.kind === 'lease') {
+            const ask = anAsk(aGroup({ cpuMilli: one.cpu, gpu: { units: 1, anyOf: [anyGpu()] } }))
+            const bid = market.bidAt(ask, 'a')
+            const placing = bid && market.place(ask, bid)
+            if (placing && market.reserve(`l${i}`, placing)) held.push(`l${i}`)
+          }
+          const room = market.roomOf('a')
+          assert.ok(room && room.cpuMilli >= 0 && room.cpuMilli <= 32_000)
+          assert.ok(room.gpus[0]?.freeMilli.every((milli) => milli === 0 || milli === 1000))
+        }
+        for (const one of held) market.release(one)
+        market.setFree('a', { ...rest, cpuMilli: 32_000, gpus: [4] })
+        assert.equal(market.roomOf('a')?.cpuMilli, 32_000)
+        assert.deepEqual(market.roomOf('a')?.gpus[0]?.freeMilli, [1000, 1000, 1000, 1000])
+      }),
+    )
+  })
+
   it('asks pricing programs, but only of nodes that could run it', () => {
     const market = aMarket(
       someFacts('a', { sheet: null }),
@@ -174,6 +248,43 @@ describe('a market', () => {
     const ask = anAsk(aGroup({ attributes: { region: 'eu-*' } }))
     assert.deepEqual(market.toAsk(ask), ['a'])
     assert.deepEqual(nodesOf(market, aGroup()), ['d'])
+  })
+
+  it('asks each of many pricing programs in its turn', () => {
+    const nodes = Array.from({ length: MAX_ASKED_PER_ORDER + 5 }, (_, i) => `n${i}`)
+    const market = aMarket(...nodes.map((node) => someFacts(node, { sheet: null })))
+    const ask = anAsk(aGroup())
+    const first = market.toAsk(ask)
+    assert.equal(first.length, MAX_ASKED_PER_ORDER)
+    assert.deepEqual(new Set([...first, ...market.toAsk(ask)]), new Set(nodes))
+  })
+
+  it('weighs what programs said beside standing prices, and places it where it was said', () => {
+    const alike = { provider: 'p', sheet: null }
+    const market = aMarket(
+      someFacts('a', { ...alike, survival: 0.5 }),
+      someFacts('b', { ...alike, capacity: { cachedImages: ['app'] } }),
+      someFacts('c'),
+    )
+    const group = aGroup()
+    const ordered = (rule: AuctionRule): string[] => {
+      const ask = anAsk(group, { rule, images: ['app'] })
+      const standing = market.bids(ask)
+      const [sheet] = standing
+      assert.ok(sheet)
+      const said = [
+        market.answered(ask, 'a', asks((sheet.total * 8n) / 10n)),
+        market.answered(ask, 'b', asks(sheet.total * 2n)),
+      ].flatMap((one) => one ?? [])
+      for (const bid of said) assert.equal(market.place(ask, bid)?.node, bid.node)
+      return weigh(rule, standing, said).map(({ node }) => node)
+    }
+    assert.deepEqual(ordered('cheapest'), ['a', 'c', 'b'])
+    assert.deepEqual(ordered('reliable'), ['c', 'a', 'b'])
+    assert.deepEqual(ordered('fastest'), ['b', 'a', 'c'])
+    const shunning = anAsk(group, { exclude: new Set(['a']) })
+    assert.equal(market.answered(shunning, 'a', asks(1n)), null)
+    assert.equal(market.answered(anAsk(aGroup({ cpuMilli: 33_000 })), 'a', asks(1n)), null)
   })
 })
 

@@ -2,7 +2,7 @@
  * The market of a gateway: all nodes that lease, what each has free and asks, and for each order the auction and the
  * place. It sells optimistically: only the node's signed acceptance makes a lease, so a refusal is passed to the next.
  */
-import type { Capacity } from '../protocol/capacity.ts'
+import { gpuKey, type Capacity, type FreeRoom, type Gpu } from '../protocol/capacity.ts'
 import type { Group } from '../protocol/group.ts'
 import { priceGroup, readPrices, type PriceSheet } from '../protocol/price-sheet.ts'
 import { ableNodes } from './able-nodes.ts'
@@ -10,7 +10,8 @@ import { attributesOf, type Audits } from './attributes.ts'
 import { MAX_BIDS_PER_ORDER, type Ask, type StandingBid } from './auction.ts'
 import { CandidateHeap, type Candidate } from './candidate-heap.ts'
 import { searchNodes, type Search } from './node-search.ts'
-import { Bids, exactBid } from './bids.ts'
+import type { UnitPrice } from '../protocol/bid.ts'
+import { Bids, exactBid, programBid } from './bids.ts'
 import { CapacityBook, type Pool } from './capacity-book.ts'
 import { GpuKinds } from './gpu-kinds.ts'
 import { supplyOf, termsObstacles } from './node-obstacles.ts'
@@ -59,6 +60,8 @@ export class Market {
   readonly #book = new CapacityBook()
   readonly #table = new NodeTable()
   readonly #records = new Map<string, NodeRecord>()
+  /** Those that price by a program, in the order in which they are to be asked. */
+  readonly #programs = new Set<NodeRecord>()
   /** A provider's nodes, alike ones together. */
   readonly #providers = new Map<string, Map<Pool, Set<NodeRecord>>>()
   /** Rows of the nodes that have an image. */
@@ -90,8 +93,8 @@ export class Market {
       (kind) => this.#kinds.gpu(kind),
     )
     this.#records.set(node, record)
-    for (const image of images)
-      this.#cachers.set(image, (this.#cachers.get(image) ?? new Set()).add(record.row))
+    if (prices === null) this.#programs.add(record)
+    this.#cache(record, images)
     const pools = this.#providers.get(provider) ?? new Map<Pool, Set<NodeRecord>>()
     this.#providers.set(provider, pools)
     pools.set(pool, (pools.get(pool) ?? new Set()).add(record))
@@ -101,18 +104,51 @@ export class Market {
     const record = this.#records.get(node)
     if (!record) return
     this.#records.delete(node)
+    this.#programs.delete(record)
     this.#table.remove(record)
     this.#book.remove(node)
-    for (const image of record.images) {
-      const rows = this.#cachers.get(image)
-      rows?.delete(record.row)
-      if (rows?.size === 0) this.#cachers.delete(image)
-    }
+    this.#cache(record, new Set())
     const pools = this.#providers.get(record.provider)
     const alike = pools?.get(record.pool)
     alike?.delete(record)
     if (alike?.size === 0) pools?.delete(record.pool)
     if (pools?.size === 0) this.#providers.delete(record.provider)
+  }
+
+  /** What is free there by the node's own word; nothing when it does not fit the offer. */
+  setFree(node: string, free: FreeRoom): void {
+    const record = this.#records.get(node)
+    if (!record) return
+    const { capacity } = record
+    const { persistent, gpus } = capacity
+    if (persistent.length !== free.persistentBytes.length || gpus.length !== free.gpus.length)
+      return
+    const left = {
+      ...capacity,
+      cpuMilli: free.cpuMilli,
+      memoryBytes: free.memoryBytes,
+      ephemeralBytes: free.ephemeralBytes,
+      persistent: persistent.map((one, i) => ({ ...one, bytes: free.persistentBytes[i] ?? 0 })),
+      gpus: gpus.map((gpu, i) => ({ ...gpu, count: Math.min(gpu.count, free.gpus[i] ?? 0) })),
+    }
+    if (this.#book.hear(node, this.#roomOf(left))) this.#refresh(node)
+  }
+
+  /** Which images are there now, named as orders name them. */
+  setImages(node: string, images: ReadonlySet<string>): void {
+    const record = this.#records.get(node)
+    if (record) this.#cache(record, images)
+  }
+
+  #cache(record: NodeRecord, images: ReadonlySet<string>): void {
+    for (const image of record.images) {
+      const rows = this.#cachers.get(image)
+      rows?.delete(record.row)
+      if (rows?.size === 0) this.#cachers.delete(image)
+    }
+    record.images = images
+    for (const image of images)
+      this.#cachers.set(image, (this.#cachers.get(image) ?? new Set()).add(record.row))
   }
 
   setSurvival(node: string, survival: number): void {
@@ -178,17 +214,42 @@ export class Market {
     })
   }
 
-  /** Nodes that could run it and whose provider's program has to be asked for the price. */
+  /** Nodes that could run it and whose provider's program has to be asked for the price. Of many all get their turn. */
   toAsk({ group, exclude }: Ask): string[] {
+    if (this.#programs.size === 0) return []
     const ways = this.ways(group)
     const found: string[] = []
-    for (const record of this.#records.values()) {
+    for (const record of this.#programs) {
       if (found.length === MAX_ASKED_PER_ORDER) break
-      if (record.prices || exclude.has(record.node)) continue
+      if (exclude.has(record.node)) continue
       const hasRoom = ways.some(({ need }) => fits(record.room, need))
       if (hasRoom && termsObstacles(group, record).length === 0) found.push(record.node)
     }
+    for (const node of found) this.#askLast(node)
     return found
+  }
+
+  /** The bid that a node's program made, weighed as any other; null when the node cannot keep it any more. */
+  answered(ask: Ask, node: string, units: readonly UnitPrice[]): StandingBid | null {
+    const record = this.#records.get(node)
+    if (!record || ask.exclude.has(node)) return null
+    return programBid(ask, record, this.ways(ask.group), units)
+  }
+
+  /** Where a lease is that runs at this node already, whatever it costs; null when that cannot be told. */
+  placeAt(group: Group, node: string, gpus: readonly (Gpu | null)[]): Placing | null {
+    const room = this.#book.roomOf(node)
+    const kinds = gpus.map((gpu) => gpu && gpuKey(gpu))
+    const way = this.ways(group).find((one) =>
+      one.gpus.every((gpu, i) => (gpu && gpuKey(gpu)) === kinds[i]),
+    )
+    if (!room || !way || !fits(room, way.need)) return null
+    return { node, need: way.need, gpus: firstGpus(room, way.need) }
+  }
+
+  #askLast(node: string): void {
+    const record = this.#records.get(node)
+    if (record && this.#programs.delete(record)) this.#programs.add(record)
   }
 
   /**
@@ -196,7 +257,8 @@ export class Market {
    * under the other rules the one that bids. Null when nothing is free there any more.
    */
   place(ask: Ask, bid: StandingBid): Placing | null {
-    if (ask.rule === 'cheapest') {
+    // A sheet is all nodes' of the provider that are alike; a program's bid is the one's that signed it.
+    if (ask.rule === 'cheapest' && this.#records.get(bid.node)?.prices) {
       const best = this.#bestPlace(ask, bid)
       if (best) return best
     }

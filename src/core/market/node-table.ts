@@ -14,7 +14,7 @@ export type NodeRecord = Terms & {
   readonly node: string
   readonly provider: string
   readonly pool: Pool
-  readonly images: ReadonlySet<string>
+  images: ReadonlySet<string>
   /** Probability that it lives through a usual lease: `survival`. */
   survival: number
   room: Room

@@ -102,6 +102,21 @@ function changeGpus(
   })
 }
 
+/** What both leave free: of GPUs the first ones. */
+export const leastOf = (room: Room, other: Room): Room => ({
+  cpuMilli: Math.min(room.cpuMilli, other.cpuMilli),
+  memoryBytes: Math.min(room.memoryBytes, other.memoryBytes),
+  supplies: room.supplies.map((amount, at) => Math.min(amount, other.supplies[at] ?? 0)),
+  gpus: room.gpus.map((pool) => {
+    const others = poolOf(other, pool.kind)
+    let left = others ? countFree(others, WHOLE_GPU_MILLI) : 0
+    const freeMilli = pool.freeMilli.map((free) =>
+      free < WHOLE_GPU_MILLI || left-- > 0 ? free : 0,
+    )
+    return { kind: pool.kind, freeMilli }
+  }),
+})
+
 /** Equal keys, equal rooms. */
 export function roomKey(room: Room): string {
   let key = `${room.cpuMilli} ${room.memoryBytes} ${room.supplies.join()}`

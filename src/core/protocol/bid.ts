@@ -28,6 +28,11 @@ export const bidSchema = z.strictObject({
   id,
   order: id,
   node: id,
+  /** For whom: a bid to one tenant, or through one gateway, is none to another. */
+  tenant: id,
+  gateway: id,
+  /** SHA-256 of the group's canonical JSON: a price for this work and no other. */
+  groupHash: z.string().regex(/^[0-9a-f]{64}$/),
   /** Each unit of the group once, in its order. */
   units: z.array(unitPriceSchema).min(1).max(100),
   /** What the node promises before it closes. */

@@ -75,6 +75,16 @@ export const capacitySchema = z.strictObject({
 })
 export type Capacity = z.infer<typeof capacitySchema>
 
+/** What is free just now of an offer's capacity, its lists in the offer's order: leases of all gateways are taken off. */
+export const freeRoomSchema = z.object({
+  cpuMilli: z.int().min(0),
+  memoryBytes: bytes,
+  ephemeralBytes: bytes,
+  persistentBytes: z.array(bytes).max(STORAGE_CLASSES.length),
+  gpus: z.array(z.int().min(0)).max(MAX_GPU_KINDS_PER_NODE),
+})
+export type FreeRoom = z.infer<typeof freeRoomSchema>
+
 /** Equal keys, equal kinds. */
 export function gpuKey(gpu: Gpu): string {
   const { vendor, model, vramBytes, interface: bus, mig } = gpu

@@ -3,6 +3,7 @@
  * The gateway's book says who owns a lease, by epoch; the node says what it has room for and what runs.
  */
 import { z } from 'zod'
+import { signedBidSchema } from './bid.ts'
 import { groupSchema } from './group.ts'
 import { kinProofSchema, MAX_KIN } from './kin.ts'
 import { manifestSchema } from './manifest.ts'
@@ -13,6 +14,9 @@ const ref = { lease: id, epoch: z.int().min(1) }
 /** Leases of one gateway at one node: their list fits one control frame. */
 export const MAX_LEASES_PER_NODE = 1000
 
+/** Akash's limit for pricing programs: no gateway waits longer. */
+export const MAX_BID_WINDOW_MS = 10_000
+
 export const leaseCommandSchema = z.discriminatedUnion('kind', [
   /** Has the node room on these terms? It answers `accepted` or `refused`, and keeps the room for `MAX_ASK_MS`. */
   z.object({
@@ -21,6 +25,8 @@ export const leaseCommandSchema = z.discriminatedUnion('kind', [
     group: groupSchema,
     /** Canonical JSON of the lease document that the node signs when it accepts. */
     terms: z.string().max(256 * 1024),
+    /** The node's own bid that the terms follow, where it prices by a program. */
+    bid: signedBidSchema.exactOptional(),
   }),
   /** Make it run so, whatever ran before. The manifest comes again with each change, and its secrets sealed. */
   z.object({
@@ -43,10 +49,22 @@ export const leaseCommandSchema = z.discriminatedUnion('kind', [
     kind: z.literal('keep'),
     leases: z.array(z.object(ref)).max(MAX_LEASES_PER_NODE),
   }),
+  /** What does its provider's program ask for this? Only to nodes whose offer has no prices; `bid` or `no_bid` answers. */
+  z.object({
+    kind: z.literal('bid'),
+    order: id,
+    tenant: id,
+    group: groupSchema,
+    /** An answer after this is late. */
+    withinMs: z.int().min(1).max(MAX_BID_WINDOW_MS),
+  }),
   /** Gateways whose leases this one may speak about, too. */
   z.object({ kind: z.literal('kin'), proofs: z.array(kinProofSchema).max(MAX_KIN) }),
 ])
 export type LeaseCommand = z.infer<typeof leaseCommandSchema>
+export type BidRequest = Extract<LeaseCommand, { kind: 'bid' }>
+/** About one lease, or all that a gateway has here. */
+export type LeaseOrder = Exclude<LeaseCommand, BidRequest>
 
 /** An accepted lease that nobody starts within so long gives its room back. */
 export const MAX_ASK_MS = 60_000
@@ -109,9 +127,20 @@ export const leaseReportSchema = z.discriminatedUnion('kind', [
     message: z.string().max(2000),
   }),
   z.object({ kind: z.literal('stopped'), ...ref, reason: z.string().max(500) }),
+  z.object({ kind: z.literal('bid'), order: id, ...signedBidSchema.shape }),
+  z.object({
+    kind: z.literal('no_bid'),
+    order: id,
+    code: z.string().max(60),
+    message: z.string().max(2000),
+  }),
   /** Its provider wants out: it runs on for the notice that the node signed, and should move before. */
   z.object({ kind: z.literal('leaving'), ...ref, reason: z.string().max(500) }),
 ])
 export type LeaseReport = z.infer<typeof leaseReportSchema>
+/** An answer to a `BidRequest`. */
+export type BidReport = Extract<LeaseReport, { kind: 'bid' | 'no_bid' }>
+/** What is said of one lease. */
+export type LeaseWord = Exclude<LeaseReport, BidReport>
 
 export const LEASE_DOMAIN = 'baseload lease v1\n'

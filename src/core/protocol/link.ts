@@ -3,6 +3,8 @@
  * Everything a peer sends is parsed by these schemas before anyone looks at it.
  */
 import { z } from 'zod'
+import { freeRoomSchema } from './capacity.ts'
+import { IMAGE_MARK, MAX_IMAGE_MARKS } from './image-mark.ts'
 import { signedOfferSchema } from './offer.ts'
 import { isCount, isRecord } from './read-fields.ts'
 
@@ -57,6 +59,10 @@ export const heartbeatSchema = z.object({
   /** Free slots and waiting attempts for each model, in the offer's order. */
   free: z.array(z.int().min(0)).max(64),
   queued: z.array(z.int().min(0)).max(64),
+  /** What can be leased now, whole each time; left out by nodes that lease nothing, or are older than this field. */
+  room: freeRoomSchema.exactOptional(),
+  /** Marks of all images that are there; left out when they are as this link heard last. */
+  images: z.array(z.string().regex(IMAGE_MARK)).max(MAX_IMAGE_MARKS).exactOptional(),
 })
 export type Heartbeat = z.infer<typeof heartbeatSchema>
 

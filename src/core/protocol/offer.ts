@@ -79,7 +79,8 @@ export const offerSchema = z.strictObject({
   leases: z
     .strictObject({
       capacity: capacitySchema,
-      prices: priceSheetSchema,
+      /** Null: it asks a program of its provider's about each order. */
+      prices: priceSheetSchema.nullable(),
       /** What secrets for leases here are sealed to; null: none can be sent. */
       sealing: sealingKeySchema.nullable().default(null),
     })

@@ -289,6 +289,9 @@ const aBid = (): Bid => ({
   id: 'bid_1',
   order: 'lease_1',
   node: 'node_1',
+  tenant: 'acct_1',
+  gateway: 'gw_1',
+  groupHash: 'a'.repeat(64),
   units: [
     { unit: 1, gpu: aGpu(), rate: '1000000' },
     { unit: 2, gpu: null, rate: '500000' },

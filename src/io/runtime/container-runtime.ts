@@ -13,7 +13,7 @@ import { startExec } from './exec.ts'
 import { getFiles, putFiles } from './files.ts'
 import { Firewall } from './firewall.ts'
 import { hostLimits } from './host-limits.ts'
-import { hasImage, loadImage, pullImage } from './images.ts'
+import { hasImage, listImages, loadImage, pullImage } from './images.ts'
 import { LeaseRunner } from './lease-runner.ts'
 import { readLogs } from './logs.ts'
 import { instanceOf } from './names.ts'
@@ -73,6 +73,7 @@ export async function openRuntime(options: RuntimeOptions): Promise<Runtime> {
   return {
     facts,
     hasImage: (image) => hasImage(docker, image),
+    images: () => listImages(docker),
     pull: (image, credentials, signal) => pullImage(docker, { image, credentials, signal }),
     loadImage: (archive) => loadImage(docker, archive),
     run: (spec, signal) => inOrder(spec.lease, () => runner.run(spec, signal)),

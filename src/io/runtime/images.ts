@@ -10,6 +10,25 @@ export async function hasImage(docker: Docker, image: string): Promise<boolean> 
   return (await askIfThere(`look for ${image}`, docker.getImage(image).inspect())) !== null
 }
 
+/** All names and digests of what is present, newest image first. */
+export async function listImages(docker: Docker): Promise<string[]> {
+  const images = listSchema.parse(await ask('list images', docker.listImages()))
+  const newest = images.toSorted((a, b) => b.Created - a.Created)
+  const names = newest.flatMap(({ RepoTags, RepoDigests }) => [
+    ...(RepoTags ?? []),
+    ...(RepoDigests ?? []),
+  ])
+  return names.filter((name) => !name.includes('<none>'))
+}
+
+const listSchema = z.array(
+  z.object({
+    Created: z.number(),
+    RepoTags: z.array(z.string()).nullish(),
+    RepoDigests: z.array(z.string()).nullish(),
+  }),
+)
+
 /** Throws Fault `image_unavailable` with the registry's words. Aborting ends the pull. */
 export async function* pullImage(
   docker: Docker,

@@ -142,6 +142,8 @@ export type Runtime = {
 
   /** Under exactly this name; pulling nothing. */
   hasImage(image: string): Promise<boolean>
+  /** The names of all that are present, the newest first; one image may have several. */
+  images(): Promise<string[]>
   /** Pulls from the registry that the name tells, also what is present. Progress comes as it happens. */
   pull(
     image: string,

@@ -2,7 +2,7 @@
 import { z } from 'zod'
 import type { NanoUsd } from '../../core/base/money.ts'
 import { type RateCarry } from '../../core/base/rate.ts'
-import type { Millis } from '../../core/base/time.ts'
+import { DAY, type Millis } from '../../core/base/time.ts'
 import { groupSchema } from '../../core/protocol/group.ts'
 import { leaseReportSchema, type LeaseState } from '../../core/protocol/lease-control.ts'
 import { manifestSchema } from '../../core/protocol/manifest.ts'
@@ -116,14 +116,33 @@ export type LeasePaid = {
   readonly heldNanoUsd: NanoUsd
 }
 
+/** A tenant's key for making one deployment once. */
+export type DeploymentKey = {
+  readonly key: string
+  /** SHA-256 of what was asked. */
+  readonly contentHash: string
+}
+/** How long a key is kept: after that the same key makes another deployment. */
+export const DEPLOYMENT_KEY_MS: Millis = DAY
+
 export type DeploymentStore = {
-  /** The deployment, its leases and first events, in one commit; the same again changes nothing. False: the id is another's. */
+  /**
+   * The deployment, its leases, first events and key, in one commit; the same again changes nothing. False: the id or the
+   * key is another's, and nothing of this one is there.
+   */
   createDeployment(
     stored: StoredDeployment,
     gateway: string,
     claimedUntil: Millis,
     events: readonly NewDeploymentEvent[],
+    once?: DeploymentKey | null,
   ): Promise<boolean>
+  /** What was made with this key in the last 24 h. */
+  deploymentOfKey(
+    account: string,
+    key: string,
+    now: Millis,
+  ): Promise<{ readonly deployment: string; readonly contentHash: string } | null>
   /** Takes open deployments that nobody looks after, keeps the own ones, and gives all that are this gateway's now. */
   claimDeployments(gateway: string, now: Millis, claimedUntil: Millis): Promise<StoredDeployment[]>
   /** Of an account, newest first. */

@@ -4,8 +4,10 @@ import type { LeaseState } from '../../core/protocol/lease-control.ts'
 import { only } from './accounts.ts'
 import type { Database, Transaction } from './database.ts'
 import {
+  DEPLOYMENT_KEY_MS,
   leaseDocSchema,
   type DeploymentEventRecord,
+  type DeploymentKey,
   type DeploymentRecord,
   type DeploymentStore,
   type LeaseRecord,
@@ -15,7 +17,7 @@ import {
 import { payLeases } from './lease-payments.ts'
 
 export const deploymentsIn = (database: Database): DeploymentStore => ({
-  createDeployment: ({ deployment, leases }, gateway, claimedUntil, events) =>
+  createDeployment: ({ deployment, leases }, gateway, claimedUntil, events, once = null) =>
     database.transaction(async (sql) => {
       const { id, account, apiKey, name, rule, sdl, createdAt } = deployment
       const made = await sql`
@@ -27,10 +29,23 @@ export const deploymentsIn = (database: Database): DeploymentStore => ({
           await sql`select 1 from leases where id = ${leases[0]?.id ?? ''} and deployment = ${id}`
         return again.length > 0
       }
+      if (once !== null && !(await insertKey(sql, deployment, once))) {
+        await sql`delete from deployments where id = ${id}`
+        return false
+      }
       for (const lease of leases) await insertLease(sql, lease)
       await insertEvents(sql, id, events)
       return true
     }),
+
+  async deploymentOfKey(account, key, now) {
+    const [row] = await database.run(
+      (sql) => sql<{ deployment: string; content_hash: string }[]>`
+        select deployment, content_hash from deployment_keys
+        where account = ${account} and key = ${key} and created_at > ${now - DEPLOYMENT_KEY_MS}`,
+    )
+    return row ? { deployment: row.deployment, contentHash: row.content_hash } : null
+  },
 
   async claimDeployments(gateway, now, claimedUntil) {
     const rows = await database.run(
@@ -170,6 +185,25 @@ async function insertLease(sql: Transaction, lease: LeaseRecord): Promise<void> 
     values (${id}, ${deployment}, ${account}, ${state}, ${epoch}, ${node}, ${hold}, ${billedUntil}, ${carry}, 1,
       ${sql.json(doc)})
     on conflict (id) do nothing`
+}
+
+/**
+ * False: another deployment has the key. Whoever asks at the same time waits here for the other's commit. Keys whose time
+ * is over make way.
+ */
+async function insertKey(
+  sql: Transaction,
+  { id, account, createdAt }: DeploymentRecord,
+  { key, contentHash }: DeploymentKey,
+): Promise<boolean> {
+  await sql`delete from deployment_keys where created_at <= ${createdAt - DEPLOYMENT_KEY_MS}`
+  const rows = await sql`
+    insert into deployment_keys (account, key, content_hash, deployment, created_at)
+    values (${account}, ${key}, ${contentHash}, ${id}, ${createdAt})
+    on conflict (account, key) do update set key = excluded.key
+      where deployment_keys.deployment = excluded.deployment
+    returning key`
+  return rows.length > 0
 }
 
 /** The deployment's row is locked first, so that numbers are given in order and none is given twice. */

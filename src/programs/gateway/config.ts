@@ -1,5 +1,6 @@
 /** The gateway's settings. The schema is the manual: each field says its unit, its default, and the accident it prevents. */
 import { z } from 'zod'
+import { MAX_BID_WINDOW_MS } from '../../core/protocol/lease-control.ts'
 
 const listPrice = z.strictObject({
   model: z.string().describe('The model id here that this list price is compared with.'),
@@ -265,6 +266,15 @@ export const gatewayConfig = z.strictObject({
     .max(3_600)
     .default(60)
     .describe("Life of such a hold; a dead gateway's holds return after it."),
+  bidWindowMs: z.coerce
+    .number()
+    .int()
+    .min(10)
+    .max(MAX_BID_WINDOW_MS)
+    .default(1_000)
+    .describe(
+      "How long an auction waits for providers' pricing programs, milliseconds; a bid after it is none. Where every node has a price sheet nothing waits.",
+    ),
   listPrices: z
     .array(listPrice)
     .default([BARD_BESIDE_NOVA])

@@ -64,11 +64,17 @@ export function createCore(
     leases: {
       linked: (link) => book.linked(link),
       offerChanged: (link) => book.offerChanged(link),
+      heartbeat: (link) => book.heartbeat(link),
       unlinked: (link, reason) => book.unlinked(link, reason),
       report: (link, report) => book.report(link, report),
     },
   })
-  const market = new LeaseMarket({ tierOf: network.tierOf, now })
+  const market = new LeaseMarket({
+    gateway: identity.id,
+    tierOf: network.tierOf,
+    now,
+    bidWindowMs: config.bidWindowMs,
+  })
   const own = config.publicUrl === null ? [] : [new URL(config.publicUrl).hostname]
   const hosts = new IngressTable({ domain: config.leaseDomain, own })
   const limitBytes = config.snapshotGibPerTenant * 2 ** 30

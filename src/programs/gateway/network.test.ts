@@ -151,7 +151,13 @@ function setup(t: TestContext) {
     logger: silentLogger,
     look: () => (looks += 1),
     receipts: () => {},
-    leases: { linked: ignore, offerChanged: ignore, unlinked: ignore, report: ignore },
+    leases: {
+      linked: ignore,
+      offerChanged: ignore,
+      heartbeat: ignore,
+      unlinked: ignore,
+      report: ignore,
+    },
   })
   t.after(() => network.close())
   return { network, table, link, store, clock, looks: () => looks }

@@ -39,6 +39,7 @@ type Parts = {
   readonly leases: {
     linked(link: NodeLink): void
     offerChanged(link: NodeLink): void
+    heartbeat(link: NodeLink): void
     unlinked(link: NodeLink, reason: string): void
     report(link: NodeLink, report: LeaseReport): void
   }
@@ -138,6 +139,7 @@ export function createNetwork(parts: Parts): Network {
       },
       heartbeat(link) {
         if (link.heartbeat) table.heartbeat(link.link, link.heartbeat)
+        parts.leases.heartbeat(link)
         parts.look()
       },
       draining(link) {

@@ -155,15 +155,16 @@ export class Agent {
     )
   }
 
-  /** Free slots and queue of each model, in the offer's order; nothing is free when nothing would be taken. */
+  /** Free slots and queue of each model, in the offer's order, and what can be leased; of models nothing is free when nothing would be taken. */
   #load(gateway: string | null): Heartbeat {
-    const { engine, offer } = this.#parts
+    const { engine, offer, leases } = this.#parts
     if (offer.update(engine.models())) this.#reoffer()
     const closed = this.#leave.signal.aborted || (this.#bookOf(gateway)?.trouble ?? null) !== null
     const loads = offer.models.map(({ model }) => engine.load(model))
     return {
       free: loads.map(({ free }) => (closed ? 0 : free)),
       queued: loads.map(({ queued }) => queued),
+      ...leases.beat(gateway),
     }
   }
 

@@ -1,20 +1,36 @@
 import assert from 'node:assert/strict'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, it, type TestContext } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { receiptSchema, type ReceiptBatch } from '../../core/protocol/receipt.ts'
+import { llamaCppFolder } from '../../io/engine/llama-cpp/install.ts'
 import { startFakeUpstream } from '../../io/engine/openai/fake-upstream.ts'
 import { sha256Hex } from '../../io/keys/identity.ts'
 import { Hearing, startGateway } from '../../io/link/test-kit.ts'
 import { silentLogger } from '../../io/telemetry/logger.ts'
 import { nodeConfig } from './config.ts'
-import { startEngine } from './engines.ts'
+import { startEngine, vendorsInUse } from './engines.ts'
 import { startNode } from './main.ts'
 
 const root = fileURLToPath(new URL('../../../', import.meta.url))
 const enginesDir = process.env['BASELOAD_ENGINES'] ?? `${root}/node_modules/.cache/baseload/engines`
+
+describe('the GPUs of a node’s engine', () => {
+  it('are those of the backend that is installed, unless it computes without', (t) => {
+    const folder = mkdtempSync(join(tmpdir(), 'baseload-backends-'))
+    t.after(() => rmSync(folder, { recursive: true, force: true }))
+    const node = { engine: 'llama.cpp', gpu: 'auto', enginesDir: folder, home: '/nowhere' } as const
+    assert.deepEqual(vendorsInUse(node), [])
+    mkdirSync(llamaCppFolder(folder, 'cuda'), { recursive: true })
+    assert.deepEqual(vendorsInUse(node), ['nvidia'])
+    mkdirSync(llamaCppFolder(folder, 'vulkan'), { recursive: true })
+    assert.deepEqual(vendorsInUse(node), ['nvidia', 'amd'])
+    assert.deepEqual(vendorsInUse({ ...node, gpu: 'none' }), [])
+    assert.deepEqual(vendorsInUse({ ...node, engine: 'openai' }), [])
+  })
+})
 
 describe('a node’s engine', { timeout: 60_000 }, () => {
   it('runs a GGUF file: the demo model answers over a link, and the receipt fits the answer', async (t) => {

@@ -52,6 +52,23 @@ async function serveFiles(config: NodeConfig, options: EngineOptions): Promise<E
   return startLlamaCppEngine({ models, threads, enginesDir, gpu: gpu ? 'auto' : false, logger })
 }
 
+/**
+ * Vendors whose GPUs the node's own llama.cpp takes: it spreads a model over all that its backend sees. What an upstream
+ * server computes on is not known.
+ */
+export function vendorsInUse({
+  engine,
+  gpu,
+  enginesDir,
+  home,
+}: Pick<NodeConfig, 'engine' | 'gpu' | 'enginesDir' | 'home'>): ('nvidia' | 'amd')[] {
+  if (engine !== 'llama.cpp' || gpu === 'none') return []
+  const folder = enginesDir ?? join(home, 'engines')
+  // CUDA is taken before Vulkan, and Vulkan where CUDA does not work: then it is any GPU.
+  if (isInstalled(folder, 'vulkan')) return ['nvidia', 'amd']
+  return isInstalled(folder, 'cuda') ? ['nvidia'] : []
+}
+
 const GPU_BACKENDS = ['cuda', 'vulkan', 'metal'] as const
 
 const isInstalled = (enginesDir: string, backend: (typeof GPU_BACKENDS)[number] | 'cpu'): boolean =>

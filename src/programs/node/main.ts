@@ -17,7 +17,7 @@ import {
   type NodeConfig,
 } from './config.ts'
 import { Earnings } from './earnings.ts'
-import { startEngine } from './engines.ts'
+import { startEngine, vendorsInUse } from './engines.ts'
 import { lockHome } from './home-lock.ts'
 import { findRuntime, type FoundRuntime } from './leases/find-runtime.ts'
 import { LeaseDoor } from './leases/lease-door.ts'
@@ -110,7 +110,14 @@ function runNode({
     leases: new LeaseDoor(
       runtime === null
         ? Promise.resolve(null)
-        : openLeases(runtime, { settings: config, identity, now, logger, say }),
+        : openLeases(runtime, {
+            engineUses: vendorsInUse(config),
+            settings: config,
+            identity,
+            now,
+            logger,
+            say,
+          }),
     ),
     shelf: new Bookshelf({
       folder: join(home, 'spool'),

@@ -2,12 +2,29 @@ import assert from 'node:assert/strict'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, it, type TestContext } from 'node:test'
+import { Fault } from '../../../core/base/refusal.ts'
 import { EXIT } from '../shell/failure.ts'
 import { SDL, setupDeployments } from './deployment-kit.ts'
 
 const TIMEOUT = { timeout: 20_000 }
 
 describe('baseload deploy', TIMEOUT, () => {
+  it('asks again under the same key when an answer is lost', async (t) => {
+    const net = await setup(t)
+    const deploy = net.leases.deploy.bind(net.leases)
+    let lost = 2
+    net.leases.deploy = async (...asked) => {
+      const answer = await deploy(...asked)
+      if (lost-- > 0) throw new Fault('store_unavailable', 'away', { retryable: true })
+      return answer
+    }
+    const { code } = await net.run('deploy', net.file, '--detach')
+    assert.equal(code, 0)
+    const [key] = net.leases.keys
+    assert.match(key ?? '', /^[0-9a-f-]{36}$/)
+    assert.deepEqual(net.leases.keys, [key, key, key])
+  })
+
   it('shows each phase with its time, and ends with where it is reached', TIMEOUT, async (t) => {
     const { run, file, leases, until, printed } = await setup(t)
     const running = run('deploy', file, '--name', 'shop')
@@ -107,7 +124,7 @@ describe('baseload screen and bids', TIMEOUT, () => {
     const { code, out } = await run('screen', file)
     assert.equal(code, EXIT.ok)
     assert.match(out, /^! app\.yaml:3:1: depends_on/)
-    assert.match(out, /node_a{24} +Ada +community +eu-de +– +cached +\$0\.04\/h +\$29\.22/)
+    assert.match(out, /node_a{24} +Ada +community +eu-de +– +cached +sheet +\$0\.04\/h +\$29\.22/)
     assert.match(out, /Others cannot:\n {2}4 of 9 nodes: GPU memory 24 GiB < 80 GiB\n/)
     assert.match(out, /What would help:\n {2}drop region: 7 bids/)
     assert.equal(JSON.parse((await run('screen', file, '--json')).out).object, 'screening')

@@ -1,9 +1,14 @@
 /** `baseload deploy`: from a file to a running deployment, each phase as it happens. */
+import { randomUUID } from 'node:crypto'
+import { setTimeout as pause } from 'node:timers/promises'
 import { Option, type Command } from 'commander'
 import { AUCTION_RULES } from '../../../core/market/auction.ts'
 import { understand } from './answers.ts'
 import { clientOf, describeClient, print, type Flags, type Shell } from './command.ts'
 import { deployment, stateOf } from './deployment-answers.ts'
+import { Failure } from '../shell/failure.ts'
+import type { GatewayClient } from '../shell/gateway-client.ts'
+import { isPassing, pauseMs } from './try-again.ts'
 import { showProgress } from './deploy-progress.ts'
 import { screenFile } from './screen.ts'
 import { readInput } from './sdl-file.ts'
@@ -37,7 +42,7 @@ export function deployCommand(command: Command, shell: Shell): Command {
       const secrets = await sealNew(client, safe, flags, shell)
       const { sdl } = safe
       const body = { sdl, rule, ...(name !== undefined && { name }), ...(secrets && { secrets }) }
-      const answer = await client.post('/v1/deployments', body)
+      const answer = await deployOnce(client, body)
       const made = understand(deployment, answer)
       if (flags['detach'] !== true) {
         const { leases } = made
@@ -48,4 +53,19 @@ export function deployCommand(command: Command, shell: Shell): Command {
         return `${made.id}\n`
       })
     })
+}
+
+const TRIES = 3
+
+/** A lost answer is asked for again: under one key the gateway deploys once, however often it hears it. */
+async function deployOnce(client: GatewayClient, body: unknown): Promise<unknown> {
+  const key = randomUUID()
+  for (let failures = 1; ; failures++) {
+    try {
+      return await client.post('/v1/deployments', body, key)
+    } catch (error) {
+      if (!(error instanceof Failure && isPassing(error)) || failures === TRIES) throw error
+      await pause(pauseMs(failures))
+    }
+  }
 }

@@ -14,6 +14,7 @@ const bid = z.looseObject({
   rate,
   gpu: z.string().nullable(),
   cached: z.boolean(),
+  by: z.string().default('sheet'),
 })
 
 export const screening = z.looseObject({

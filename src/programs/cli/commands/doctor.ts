@@ -9,7 +9,7 @@ import { roleSettings } from './role.ts'
 
 /** A machine can be looked at before it has a gateway. */
 const doctorConfig = nodeConfig.extend({ gateways: z.array(z.string()).default([]) })
-const ASKED = ['engine', 'upstream', 'upstreamKeyEnv', 'enginesDir']
+const ASKED = ['engine', 'upstream', 'upstreamKeyEnv', 'enginesDir', 'pricingProgram']
 const UNASKED = Object.keys(nodeConfig.shape).filter((key) => !ASKED.includes(key))
 
 export function doctorCommand(command: Command, shell: Shell): Command {

@@ -7,11 +7,13 @@ import { runDoctor } from '../../../io/probe/doctor.ts'
 import { detectHardware } from '../../../io/probe/hardware.ts'
 import { CDI_FOLDERS } from '../../../io/runtime/cdi.ts'
 import type { NodeConfig } from '../../node/config.ts'
+import { vendorsInUse } from '../../node/engines.ts'
 import { findRuntime } from '../../node/leases/find-runtime.ts'
 import { findHostGpus } from '../../node/leases/host-gpus.ts'
 import { EXIT, Failure } from '../shell/failure.ts'
 import type { Flags, Shell } from './command.ts'
 import { lookAtContainers } from './doctor-containers.ts'
+import { lookAtPricing } from './doctor-pricing.ts'
 import { engineText, findingText, gpuResults, hardwareText, serverText } from './doctor-report.ts'
 import { describeBackend, engineFolder, engineState, installEngine } from './engine-install.ts'
 
@@ -33,6 +35,8 @@ export async function examine(config: NodeConfig, flags: Flags, shell: Shell): P
   show(`\nContainers for leases\n${containers.map(findingText).join('')}`)
   const gpus = await lookAtGpus(config, shell)
   if (gpus.length > 0) show(`\nGPUs for containers\n${gpus.map(findingText).join('')}`)
+  const pricing = await lookAtPricing(config.pricingProgram, shell.env)
+  if (pricing.length > 0) show(`\nPrices of leases\n${pricing.map(findingText).join('')}`)
   const engine = await engineState(enginesOf(config))
   show(`\nllama.cpp for this machine (✓ installed)\n${engineText(engine)}`)
   const servers = await findRunningServers(stops.stop)
@@ -43,16 +47,18 @@ export async function examine(config: NodeConfig, flags: Flags, shell: Shell): P
     )
   if (json)
     await terminal.out(
-      `${JSON.stringify({ hardware, checks, containers, gpus, engine, servers })}\n`,
+      `${JSON.stringify({ hardware, checks, containers, gpus, pricing, engine, servers })}\n`,
     )
-  throwIfFailed(checks, 'mend the above, and run `baseload doctor` again')
+  throwIfFailed([...checks, ...pricing], 'mend the above, and run `baseload doctor` again')
 }
 
 /** Judged for the container engine of this machine; without one, for any that has no CDI of its own. */
 async function lookAtGpus(config: NodeConfig, shell: Shell): Promise<CheckResult[]> {
   const found = await findRuntime(config.runtimeSocket, shell.env)
   const cdiFolders = typeof found === 'string' ? CDI_FOLDERS : found.cdiFolders
-  return gpuResults(await findHostGpus({ cdiFolders, share: config.leaseShare }))
+  return gpuResults(
+    await findHostGpus({ cdiFolders, share: config.leaseShare, engineUses: vendorsInUse(config) }),
+  )
 }
 
 /** What `join` does first: the checks, after the engine they need is there. */

@@ -107,7 +107,7 @@ function screeningPage({ groups, warnings }: Screening): string {
 }
 
 function groupPage({ group, max_rate, bids, reasons, relaxations }: Screening['groups'][number]) {
-  const head = ['node', 'provider', 'tier', 'region', 'gpu', 'images', 'price', 'a month']
+  const head = ['node', 'provider', 'tier', 'region', 'gpu', 'images', 'by', 'price', 'a month']
   const rows = bids
     .slice(0, MAX_SHOWN_BIDS)
     .map((one) => [
@@ -117,6 +117,7 @@ function groupPage({ group, max_rate, bids, reasons, relaxations }: Screening['g
       one.region ?? '–',
       one.gpu ?? '–',
       one.cached ? 'cached' : 'to pull',
+      one.by,
       perHour(one.rate),
       `$${one.rate.usd_per_month}`,
     ])
@@ -124,7 +125,7 @@ function groupPage({ group, max_rate, bids, reasons, relaxations }: Screening['g
   const count = bids.length === 1 ? '1 bid' : `${bids.length} bids`
   return [
     `${group}: ${count}, at most ${perHour(max_rate)}\n`,
-    bids.length === 0 ? '' : table([head, ...rows], [6, 7]) + more,
+    bids.length === 0 ? '' : table([head, ...rows], [7, 8]) + more,
     listing('Others cannot:', reasons),
     listing('What would help:', relaxations),
   ].join('')

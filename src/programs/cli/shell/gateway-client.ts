@@ -13,7 +13,8 @@ export type Download = {
 export type GatewayClient = {
   readonly url: string
   get(path: string): Promise<unknown>
-  post(path: string, body: unknown): Promise<unknown>
+  /** `once`: an idempotency key. */
+  post(path: string, body: unknown, once?: string): Promise<unknown>
   put(path: string, body: unknown): Promise<unknown>
   delete(path: string): Promise<unknown>
   /** POSTs, and yields each event's JSON until `[DONE]`. Aborting the signal cancels the answer. */
@@ -54,9 +55,14 @@ export function gatewayClient(access: Access, stop: AbortSignal): GatewayClient 
     }
   }
 
-  async function json(method: string, path: string, body?: unknown): Promise<unknown> {
+  async function json(
+    method: string,
+    path: string,
+    body?: unknown,
+    more: Record<string, string> = {},
+  ): Promise<unknown> {
     const timeout = AbortSignal.timeout(access.timeoutMs)
-    const response = await send(method, path, body, timeout)
+    const response = await send(method, path, body, timeout, more)
     if (response.status === 204) return null
     return await response.json().catch((error: unknown) => {
       throw notAGateway(access.url + path, error)
@@ -66,7 +72,8 @@ export function gatewayClient(access: Access, stop: AbortSignal): GatewayClient 
   return {
     url: access.url,
     get: (path) => json('GET', path),
-    post: (path, body) => json('POST', path, body),
+    post: (path, body, once) =>
+      json('POST', path, body, once === undefined ? {} : { 'idempotency-key': once }),
     put: (path, body) => json('PUT', path, body),
     delete: (path) => json('DELETE', path),
     async download(path) {

@@ -42,6 +42,10 @@ const bidSchema = z
     rate: rateSchema.openapi({ description: 'For the whole group.' }),
     gpu: z.string().nullable().openapi({ description: 'What would run.', example: 'nvidia a100' }),
     cached: z.boolean().openapi({ description: 'The images are there already.' }),
+    by: z.enum(['sheet', 'program']).openapi({
+      description:
+        "What made the price: the provider's standing sheet, or its program for this order.",
+    }),
     notice_s: z.int().openapi({ description: 'The provider leaves no sooner after saying so.' }),
   })
   .openapi('Bid')
@@ -82,6 +86,7 @@ const bidJson = (bid: BidView) => ({
   rate: rate(bid.rate),
   gpu: bid.gpu,
   cached: bid.cached,
+  by: bid.by,
   notice_s: bid.noticeS,
 })
 

@@ -43,6 +43,18 @@ const deployInput = z.strictObject({
   secrets: newSecretsSchema.optional(),
 })
 
+const onceHeader = z.object({
+  'idempotency-key': z
+    .string()
+    .regex(/^[\x21-\x7e]{1,200}$/, '1 to 200 visible ASCII characters')
+    .optional()
+    .openapi({
+      description:
+        'A name of your own for this request: sent again within 24 h, it gives the deployment that it made, and makes no other.',
+      example: '5f0c7a52-7c51-4a38-9f7e-0d3c1b8f3d11',
+    }),
+})
+
 const detail = jsonOf('The deployment.', deploymentDetailSchema)
 const screening = jsonOf('Who can run it, and why others cannot.', screeningSchema)
 
@@ -83,13 +95,18 @@ function createDeployment(app: OpenAPIHono<ControlEnv>, guarded: Guarded): void 
     path: '/v1/deployments',
     summary: 'Deploy; answers after the first auction, while starting goes on',
     ...guarded,
-    request: { body: { ...jsonOf('What to deploy.', deployInput), required: true } },
+    request: {
+      headers: onceHeader,
+      body: { ...jsonOf('What to deploy.', deployInput), required: true },
+    },
     responses: { 201: detail, default: REFUSED },
   })
   app.openapi(route, async (c) => {
     const { caller, leases } = c.var
     const { name = null, secrets = null, ...wish } = c.req.valid('json')
-    const answer = await leases.deploy(caller.account, caller.id, { ...wish, name, secrets })
+    const idempotencyKey = c.req.valid('header')['idempotency-key'] ?? null
+    const once = { ...wish, name, secrets, idempotencyKey }
+    const answer = await leases.deploy(caller.account, caller.id, once)
     return isRefusal(answer) ? refused(c, answer) : c.json(deploymentDetailJson(answer), 201)
   })
 }

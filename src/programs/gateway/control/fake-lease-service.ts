@@ -17,6 +17,7 @@ import type {
   DeploymentView,
   LeaseService,
   LeaseView,
+  DeployWish,
   NewSecrets,
   Screening,
   SealingKeys,
@@ -41,6 +42,8 @@ export class FakeLeaseService implements LeaseService {
   readonly #kept = new Map<string, Kept>()
   readonly #watchers = new Map<string, Set<() => void>>()
   readonly #now: () => number
+  /** The idempotency key of each deployment that was asked for. */
+  readonly keys: (string | null)[] = []
   /** Every tunnel that was asked for. */
   readonly wishes: TunnelWish[] = []
   /** The node's end of tunnels: a test says what is there. */
@@ -78,8 +81,9 @@ export class FakeLeaseService implements LeaseService {
   async deploy(
     account: string,
     _apiKey: string,
-    wish: Parameters<LeaseService['deploy']>[2],
+    wish: DeployWish,
   ): Promise<DeploymentView | Refusal> {
+    this.keys.push(wish.idempotencyKey ?? null)
     return this.#present(() => {
       this.secrets.push(wish.secrets)
       const screening = this.#screening(wish.sdl)
@@ -331,6 +335,7 @@ const bidOf = (node: string, cents: bigint): BidView => ({
   rate: rateOf(cents * 10_000_000n, 'hour'),
   gpu: null,
   cached: true,
+  by: 'sheet',
   noticeS: 3600,
 })
 

@@ -15,18 +15,19 @@ import {
   type LeaseCommand,
 } from '../../../core/market/lease-life.ts'
 import { groupText, noticeMsOf } from '../../../core/protocol/lease.ts'
-import type { LeaseReport, LeaseState } from '../../../core/protocol/lease-control.ts'
+import type { LeaseState, LeaseWord } from '../../../core/protocol/lease-control.ts'
 import type { NodeLink } from '../../../io/link/node-link.ts'
 import type { DeploymentRecord, LeaseRecord } from '../../../io/store/deployment-records.ts'
-import { NOBODY, type Plan } from './lease-file.ts'
+import type { Plan } from './lease-file.ts'
 import { LeasePlacing } from './lease-placing.ts'
 import type { LeaseParts } from './lease-parts.ts'
 import { isSealedFor } from './lease-secrets.ts'
+import { gpusOf } from './lease-state.ts'
 import { Turns } from './turns.ts'
 
 /** A group that no node takes just now is tried again when the network changes, and at least so often. */
 const RETRY_MS = 5_000
-type Report<K extends LeaseReport['kind']> = Extract<LeaseReport, { kind: K }>
+type Report<K extends LeaseWord['kind']> = Extract<LeaseWord, { kind: K }>
 
 export class ActiveLease extends LeasePlacing {
   readonly #turns: Turns
@@ -88,13 +89,12 @@ export class ActiveLease extends LeasePlacing {
   linked(link: NodeLink): void {
     const { node, doc } = this.record
     if (node !== link.node || !this.open || this.#closing) return
-    const here = this.parts.market.at(node, this.wish(doc, NOBODY))
-    if (here) this.parts.market.reserve(this.id, here.placing)
+    this.parts.market.occupy(this.id, doc.group, node, gpusOf(doc))
     this.sendRun(link)
   }
 
   /** What a node says of it. Whoever speaks under another epoch has lost it, and is told so. */
-  report(link: NodeLink, report: LeaseReport): void {
+  report(link: NodeLink, report: LeaseWord): void {
     const owns = this.isOwner(link, report.epoch)
     switch (report.kind) {
       case 'accepted':
@@ -156,7 +156,7 @@ export class ActiveLease extends LeasePlacing {
         refusal = refuse('conflict', `The lease is ${this.state}: it waits for no choice.`)
         return
       }
-      const candidate = this.parts.market.at(node, this.wish(doc, NOBODY))
+      const candidate = await this.bidAt(node, doc, { seen: true })
       const taken = candidate !== null && (await this.offer(candidate, doc))
       const why = `${node} does not take it just now. 'baseload bids' lists who may.`
       refusal = taken ? null : refuse('no_matching_node', why)
@@ -221,7 +221,7 @@ export class ActiveLease extends LeasePlacing {
   async #amend(node: string, plan: Plan): Promise<boolean> {
     const { market } = this.parts
     market.release(this.id)
-    const here = market.at(node, this.wish(plan, NOBODY))
+    const here = await this.bidAt(node, plan, { seen: false })
     if (here && (await this.offer(here, plan))) return true
     if (await this.move(node, plan, 'it moved to another node for its new terms')) return true
     const old = this.parts.linkOf(node)
@@ -240,7 +240,9 @@ export class ActiveLease extends LeasePlacing {
     const noticeMs = noticeMsOf(this.record.doc.terms)
     const speaker = { node: link.node, epoch }
     const events = await this.decide({ type: 'give-notice', ...speaker, noticeMs, reason })
-    if (!isRefusal(events) && events.length > 0) this.place()
+    if (isRefusal(events) || events.length === 0) return
+    this.anotherOrder()
+    this.place()
   }
 
   async #status(link: NodeLink, report: Report<'status'>): Promise<void> {
@@ -273,6 +275,7 @@ export class ActiveLease extends LeasePlacing {
     for (const event of isRefusal(events) ? [] : events) {
       if (event.type !== 'node.lost') continue
       this.parts.market.release(this.id)
+      this.anotherOrder()
       const link = this.parts.linkOf(event.lost.node)
       if (link && command.type !== 'stopped') this.sendStop(link, event.lost.epoch, event.why)
       if (command.type !== 'look') this.place()

@@ -44,7 +44,8 @@ export class Asking {
       }
       const timer = setTimeout(() => tell(null), ANSWER_MS)
       this.#open = { node: link.node, epoch, tell }
-      link.lease({ kind: 'ask', lease: id, epoch, group, terms })
+      const { signed } = question.candidate
+      link.lease({ kind: 'ask', lease: id, epoch, group, terms, ...(signed && { bid: signed }) })
     })
     if (answer === null) return { why: 'no answer came in time' }
     if (answer.kind === 'refused') return { why: answer.message }

@@ -7,6 +7,7 @@ import { NEW_PURSE } from '../../../core/market/deployment-life.ts'
 import type { Remark } from '../../../core/sdl/report.ts'
 import { readSdl } from '../../../core/sdl/sdl.ts'
 import type { StoredDeployment } from '../../../io/store/deployment-records.ts'
+import { SCREENED_BID_MS } from './bid-desk.ts'
 import { NOBODY, type Plan } from './lease-file.ts'
 import type { LeaseMarket, Wish } from './lease-market.ts'
 import { openersOf, refuseInClear } from './lease-secrets.ts'
@@ -83,16 +84,26 @@ export function checkNames(
   return null
 }
 
-export function screenPlan(
+export type ScreenFor = {
+  readonly rule: AuctionRule
+  readonly tenant: string
+  /** It will come with secrets. */
+  readonly sealed: boolean
+}
+
+/** Asks pricing programs, too: all groups at once. */
+export async function screenPlan(
   market: LeaseMarket,
   { orders, warnings }: Planned,
-  { rule, sealed }: { readonly rule: AuctionRule; readonly sealed: boolean },
-): Screening {
-  const groups = orders.map((plan) => {
+  { rule, tenant, sealed }: ScreenFor,
+): Promise<Screening> {
+  const screened = orders.map(async (plan) => {
     const wish = wishOf(plan, rule)
-    return market.screen(sealed ? { ...wish, openers: wish.openers ?? 'any with a key' } : wish)
+    const openers = wish.openers ?? (sealed ? 'any with a key' : null)
+    const answers = await market.gather({ ...wish, openers }, { tenant, maxAgeMs: SCREENED_BID_MS })
+    return market.screen({ ...wish, openers }, answers)
   })
-  return { groups, warnings }
+  return { groups: await Promise.all(screened), warnings }
 }
 
 /** The deployment as it is written down: an order for each group, at the best bid's price until a node accepts. */

@@ -1,23 +1,12 @@
 /** What tenants ask of their deployments, answered from the lease book and the store. */
-import { randomBytes } from 'node:crypto'
 import type { Duplex } from 'node:stream'
-import { idFrom } from '../../../core/base/id.ts'
 import { Fault, isRefusal, refuse, type Refusal } from '../../../core/base/refusal.ts'
-import { sealedDeploymentId } from '../../../io/keys/secret-envelope.ts'
 import type { DeploymentCommand } from '../../../io/store/deployment-commands.ts'
 import type { LeaseRecord, StoredDeployment } from '../../../io/store/deployment-records.ts'
 import type { DeploymentCommands } from './commands.ts'
-import {
-  checkNames,
-  newDeployment,
-  planOf,
-  screenPlan,
-  wishOf,
-  type NameCheck,
-} from './deploying.ts'
-import { CLAIM_MS, HOLD_MS, type BookParts, type LeaseBook } from './lease-book.ts'
-import { holdTargetOf } from './lease-dues.ts'
-import { withEnvelopes } from './lease-secrets.ts'
+import { deployOnce } from './deploy-once.ts'
+import { planOf, screenPlan, wishOf, type NameCheck } from './deploying.ts'
+import type { BookParts, LeaseBook } from './lease-book.ts'
 import type { DeploymentView, LeaseService, TunnelWish } from './lease-service.ts'
 import { deploymentView, type PublicPlace } from './lease-views.ts'
 import { serveSnapshots } from './tenant-snapshots.ts'
@@ -35,7 +24,7 @@ type ServiceParts = Pick<
 }
 
 export function serveDeployments(parts: ServiceParts): LeaseService {
-  const { store, market, gateway, now, linkOf, book, commands } = parts
+  const { store, market, gateway, linkOf, book, commands } = parts
 
   async function find(account: string, id: string): Promise<StoredDeployment | Refusal> {
     const stored = await store.findDeployment(account, id)
@@ -67,33 +56,13 @@ export function serveDeployments(parts: ServiceParts): LeaseService {
     return refusal ?? (await view(account, stored.deployment.id))
   }
 
-  /** An hour of each lease is set aside before anything is ordered; all or nothing. */
-  async function setAside({ leases }: StoredDeployment): Promise<Refusal | null> {
-    for (const [i, { hold, account, doc }] of leases.entries()) {
-      const nanoUsd = holdTargetOf(BigInt(doc.rate))
-      if (hold === null || nanoUsd === 0n) continue
-      const expiresAt = now() + HOLD_MS
-      const refusal = await store.openHold({
-        id: hold,
-        account,
-        nanoUsd,
-        gateway: 'leases',
-        expiresAt,
-      })
-      if (!refusal) continue
-      for (const { hold: before } of leases.slice(0, i))
-        if (before !== null) await store.closeHold(before)
-      return refusal
-    }
-    return null
-  }
-
   return {
     ...serveSnapshots({ find, linkOf, volumes: parts.volumes }),
 
-    async screen(_account, sdl, sealed) {
+    async screen(tenant, sdl, sealed) {
       const plan = planOf(sdl)
-      return isRefusal(plan) ? plan : screenPlan(market, plan, { rule: 'cheapest', sealed })
+      if (isRefusal(plan)) return plan
+      return await screenPlan(market, plan, { rule: 'cheapest', tenant, sealed })
     },
 
     async sealingKeys(account, sdl, id) {
@@ -117,46 +86,7 @@ export function serveDeployments(parts: ServiceParts): LeaseService {
       return { tenant: account, deployment: stored?.deployment.id ?? null, groups }
     },
 
-    async deploy(account, apiKey, { sdl, name, rule, secrets }) {
-      const read = planOf(sdl)
-      if (isRefusal(read)) return read
-      const orders = withEnvelopes(read.orders, secrets?.groups ?? null)
-      if (isRefusal(orders)) return orders
-      const plan = { ...read, orders }
-      const named = checkNames(plan, [], parts.whyNotNamed)
-      if (named) return named
-      const screening = screenPlan(market, plan, { rule, sealed: false })
-      const id = secrets
-        ? sealedDeploymentId(account, secrets.nonce)
-        : idFrom('dep', randomBytes(15))
-      const wish = { id, account, apiKey, sdl, name, rule, plan, screening }
-      const stored = newDeployment({ ...wish, now: now(), random: randomBytes })
-      if (isRefusal(stored)) return stored
-      if (name !== null && (await store.findDeployment(account, name)))
-        return refuse(
-          'conflict',
-          `There is an open deployment '${name}'. Close it, update it, or take another name.`,
-          { param: 'name' },
-        )
-      const refusal = await setAside(stored)
-      if (refusal) return refusal
-      const at = now()
-      const ordered = stored.leases.length === 1 ? 'one order' : `${stored.leases.length} orders`
-      const message = `${ordered}, ${screening.groups.reduce((sum, { bids }) => sum + bids.length, 0)} bids stand`
-      const event = { at, type: 'deployment.ordered', lease: null, service: null, message }
-      if (!(await store.createDeployment(stored, gateway, at + CLAIM_MS, [event]))) {
-        for (const { hold } of stored.leases) if (hold !== null) await store.closeHold(hold)
-        return refuse(
-          'conflict',
-          `The deployment '${id}' exists. Seal its secrets with a new nonce.`,
-          {
-            param: 'secrets',
-          },
-        )
-      }
-      book.adopt(stored)
-      return viewOf(stored)
-    },
+    deploy: deployOnce(parts, { view, viewOf }),
 
     async deployments(account, page) {
       return (await store.deploymentsOf(account, page)).map(viewOf)
@@ -168,8 +98,9 @@ export function serveDeployments(parts: ServiceParts): LeaseService {
       const stored = await find(account, id)
       if (isRefusal(stored)) return stored
       const { rule } = stored.deployment
-      const groups = stored.leases.map(({ doc }) => market.screen(wishOf(doc, rule)))
-      return { groups, warnings: [] }
+      const orders = stored.leases.map(({ doc }) => doc)
+      const how = { rule, tenant: account, sealed: false }
+      return await screenPlan(market, { orders, warnings: [] }, how)
     },
 
     accept: (account, id, lease, node) => change(account, id, { kind: 'accept', lease, node }),

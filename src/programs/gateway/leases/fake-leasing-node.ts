@@ -1,15 +1,18 @@
 /** For tests: a node that takes leases and says that they run, without running anything. */
 import { Duplex } from 'node:stream'
 import type { Capacity } from '../../../core/protocol/capacity.ts'
+import { BID_DOMAIN, type Bid } from '../../../core/protocol/bid.ts'
+import { groupText } from '../../../core/protocol/lease.ts'
 import {
   LEASE_DOMAIN,
+  type BidRequest,
   type LeaseCommand,
   type LeaseReport,
 } from '../../../core/protocol/lease-control.ts'
 import type { Offer } from '../../../core/protocol/offer.ts'
 import type { PriceSheet } from '../../../core/protocol/price-sheet.ts'
 import type { TunnelPurpose } from '../../../core/protocol/tunnel.ts'
-import { ephemeralIdentity, type Identity } from '../../../io/keys/identity.ts'
+import { ephemeralIdentity, sha256Hex, type Identity } from '../../../io/keys/identity.ts'
 import { ephemeralSealingKey } from '../../../io/keys/sealed-box.ts'
 import { signSealingKey } from '../../../io/keys/secret-envelope.ts'
 import { FakeLink } from '../test-kit.ts'
@@ -44,6 +47,12 @@ const CAPACITY: Capacity = {
   noticeS: 0,
 }
 
+/** A bid, at atto-dollars a second for each unit, or why there is none. */
+export type ProgramSays =
+  | 'late'
+  | { readonly code: string; readonly message: string }
+  | { readonly rate: string; readonly change?: Partial<Bid>; readonly signer?: Identity }
+
 export class FakeLeasingNode extends FakeLink {
   readonly identity: Identity
   readonly sealingKey = ephemeralSealingKey()
@@ -57,22 +66,33 @@ export class FakeLeasingNode extends FakeLink {
   /** What its only volume holds, and the tunnels that it was asked for. */
   volume = ''
   readonly tunnels: string[] = []
+  /** What its pricing program does; null: it has a price sheet. `late`: it says nothing in time. */
+  program: ProgramSays | null = null
   /** Whether it breaks off in the middle of handing its volume out, or holds there until the test goes on. */
   handsOut: 'all' | 'half' | Promise<void> = 'all'
   /** Whether images can be pulled. */
   starts = true
   book: LeaseBook | null = null
+  /** Whose book that is. */
+  gateway = ''
   readonly #now: () => number
 
   constructor(
     now: () => number,
-    more: { cpuPrice?: string; capacity?: Partial<Capacity>; sealing?: boolean } = {},
+    more: {
+      cpuPrice?: string
+      capacity?: Partial<Capacity>
+      sealing?: boolean
+      program?: ProgramSays
+    } = {},
   ) {
     const identity = ephemeralIdentity('node')
     super({ node: identity.id, nodeKey: identity.publicKey })
     this.identity = identity
     this.#now = now
-    const prices = { ...SHEET, cpuThread: more.cpuPrice ?? SHEET.cpuThread }
+    this.program = more.program ?? null
+    const sheet = { ...SHEET, cpuThread: more.cpuPrice ?? SHEET.cpuThread }
+    const prices = this.program === null ? sheet : null
     const capacity = { ...CAPACITY, ...more.capacity }
     const sealing = more.sealing === false ? null : signSealingKey(identity, this.sealingKey)
     const leases: Offer['leases'] = { capacity, prices, sealing }
@@ -128,6 +148,30 @@ export class FakeLeasingNode extends FakeLink {
     queueMicrotask(() => this.#obey(command))
   }
 
+  #bid({ order, group, tenant }: BidRequest): void {
+    const says = this.program
+    if (says === null || says === 'late') return
+    if ('code' in says) return this.say({ kind: 'no_bid', order, ...says })
+    const now = this.#now()
+    const bid: Bid = {
+      v: 1,
+      id: 'bid_1',
+      order,
+      node: this.node,
+      tenant,
+      gateway: this.gateway,
+      groupHash: sha256Hex(groupText(group)),
+      units: group.units.map(({ id: unit }) => ({ unit, gpu: null, rate: says.rate })),
+      noticeS: 0,
+      issuedAtMs: now,
+      expiresAtMs: now + 60_000,
+      ...says.change,
+    }
+    const text = JSON.stringify(bid)
+    const signer = says.signer ?? this.identity
+    this.say({ kind: 'bid', order, bid: text, signature: signer.sign(BID_DOMAIN, text) })
+  }
+
   #obey(command: LeaseCommand): void {
     if (command.kind === 'keep') {
       for (const [lease, epoch] of this.running)
@@ -135,6 +179,7 @@ export class FakeLeasingNode extends FakeLink {
           this.running.delete(lease)
       return
     }
+    if (command.kind === 'bid') return this.#bid(command)
     if (command.kind === 'kin') return
     const { lease, epoch } = command
     switch (command.kind) {

@@ -9,6 +9,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { Fault, isRefusal, type Refusal } from '../../../core/base/refusal.ts'
 import { ephemeralIdentity } from '../../../io/keys/identity.ts'
 import { FolderStore } from '../../../io/objects/folder-store.ts'
+import type { Heartbeat } from '../../../core/protocol/link.ts'
 import type { ObjectStore } from '../../../io/objects/object-store.ts'
 import type { SnapshotRecord } from '../../../io/store/snapshot-records.ts'
 import type { Store } from '../../../io/store/store.ts'
@@ -82,7 +83,12 @@ type Over = {
 function aGateway({ store, now, folder, limitBytes, wrap }: Over) {
   const identity = ephemeralIdentity('gw')
   const links = new Map<string, FakeLeasingNode>()
-  const market = new LeaseMarket({ tierOf: () => 'community', now })
+  const market = new LeaseMarket({
+    gateway: identity.id,
+    tierOf: () => 'community',
+    now,
+    bidWindowMs: 500,
+  })
   const table = new IngressTable({ own: ['gateway.example'] })
   const linkOf = (node: string) => links.get(node)
   const parts = {
@@ -124,6 +130,7 @@ function aGateway({ store, now, folder, limitBytes, wrap }: Over) {
     link(node: FakeLeasingNode) {
       links.set(node.node, node)
       node.book = opened.book
+      node.gateway = identity.id
       node.beat()
       opened.book.linked(node)
     },
@@ -187,6 +194,13 @@ export async function setupBook(
       return node
     },
     link: (node: FakeLeasingNode) => first.link(node),
+    /** It says what is free and what it holds. */
+    beat(node: FakeLeasingNode, news: Pick<Heartbeat, 'room' | 'images'>) {
+      node.beat()
+      node.heartbeat = { free: [], queued: [], ...news }
+      first.book.heartbeat(node)
+    },
+    offer: (node: FakeLeasingNode) => first.book.offerChanged(node),
     /** Its link is gone; `moment`: and the moment in which it could come back has passed. */
     lose(node: FakeLeasingNode, moment = true) {
       first.unlink(node)

@@ -51,6 +51,8 @@ export class LeaseBook {
   readonly #claims: NodeJS.Timeout
   readonly #lookElsewhere: NodeJS.Timeout
   readonly #snapshots: NodeJS.Timeout
+  /** Links on which our own leases were told. */
+  readonly #kept = new WeakSet<NodeLink>()
   readonly #sweeps: NodeJS.Timeout
   #takingSnapshots = false
   #claiming: Promise<void> = Promise.resolve()
@@ -138,8 +140,10 @@ export class LeaseBook {
       this.#parts.hosts.update(lease)
       lease.resume()
       const link = record.node === null ? undefined : this.#parts.linkOf(record.node)
-      if (link) lease.linked(link)
-      else if (record.node !== null) this.#losses.expect(record.node)
+      if (link) {
+        lease.linked(link)
+        this.heartbeat(link)
+      } else if (record.node !== null) this.#losses.expect(record.node)
     }
   }
 
@@ -186,6 +190,7 @@ export class LeaseBook {
 
   linked(link: NodeLink): void {
     this.#parts.market.set(link)
+    this.#parts.market.holds(link)
     this.#losses.linked(link.node)
     if (!link.offer.leases) return
     this.#parts.kin.tell(link)
@@ -199,6 +204,13 @@ export class LeaseBook {
     // A node may offer leases only once its container engine has answered.
     this.#parts.kin.tell(link)
     for (const lease of this.active.values()) lease.linked(link)
+    this.heartbeat(link)
+  }
+
+  /** What it says is free counts once our own leases there are known: before, they would count twice. */
+  heartbeat(link: NodeLink): void {
+    this.#parts.market.holds(link)
+    if (this.#kept.has(link)) this.#parts.market.heard(link)
   }
 
   unlinked(link: NodeLink, reason: string): void {
@@ -207,6 +219,8 @@ export class LeaseBook {
   }
 
   report(link: NodeLink, report: LeaseReport): void {
+    if (report.kind === 'bid' || report.kind === 'no_bid')
+      return this.#parts.market.answer(link, report)
     const lease = this.active.get(report.lease)
     if (lease) lease.report(link, report)
     else if (report.kind === 'status' && !this.#keeping.has(link)) void this.#sendKeep(link)
@@ -269,6 +283,8 @@ export class LeaseBook {
         )
         link.lease({ kind: 'keep', leases })
         for (const lease of this.active.values()) lease.linked(link)
+        this.#kept.add(link)
+        this.heartbeat(link)
         break
       } catch (error) {
         // Better late than wrong: nothing is stopped for a list that could not be read.

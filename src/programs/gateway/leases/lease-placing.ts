@@ -2,9 +2,12 @@
 import { formatUsd } from '../../../core/base/money.ts'
 import { priceFor } from '../../../core/base/rate.ts'
 import { isRefusal } from '../../../core/base/refusal.ts'
+import type { Millis } from '../../../core/base/time.ts'
+import { MAX_BID_MS } from '../../../core/protocol/bid.ts'
 import type { AcceptedLease } from '../../../core/protocol/lease.ts'
 import type { NodeLink } from '../../../io/link/node-link.ts'
 import { ANSWER_MS, Asking } from './asking.ts'
+import { SCREENED_BID_MS, type ProgramAnswers } from './bid-desk.ts'
 import { LeaseFile, NOBODY, type Plan } from './lease-file.ts'
 import type { Candidate, Wish } from './lease-market.ts'
 import { openersOf } from './lease-secrets.ts'
@@ -12,9 +15,14 @@ import { openersOf } from './lease-secrets.ts'
 /** Bids asked in one round: more have the same answer, and a round stays short. */
 const MAX_ASKED = 16
 
+/** An order that stands asks pricing programs anew no sooner: each answer is a process at a provider's. */
+const RETRIED_BID_MS = 30_000
+
 export abstract class LeasePlacing extends LeaseFile {
   protected readonly asking = new Asking()
   #saidStranded = false
+  /** Right after the screening what pricing programs said then will do. */
+  #maxAgeMs: Millis = SCREENED_BID_MS
 
   /** Nothing more is to be found for it here. */
   protected abstract get over(): boolean
@@ -31,6 +39,35 @@ export abstract class LeasePlacing extends LeaseFile {
     return { group, images, rule: this.deployment.rule, avoid, openers: openersOf(plan) }
   }
 
+  /** It is another order by now: programs that bid on the last one are asked again. */
+  protected anotherOrder(): void {
+    this.#maxAgeMs = 0
+  }
+
+  /** What the pricing programs of those say that could run it. */
+  async #programs(wish: Wish): Promise<ProgramAnswers> {
+    const how = { tenant: this.record.account, maxAgeMs: this.#maxAgeMs }
+    this.#maxAgeMs = RETRIED_BID_MS
+    return await this.parts.market.gather(wish, how)
+  }
+
+  /** This node's bid. `seen`: the tenant chose it, and takes the price that was shown. */
+  protected async bidAt(
+    node: string,
+    plan: Plan,
+    { seen }: { readonly seen: boolean },
+  ): Promise<Candidate | null> {
+    const { market } = this.parts
+    const wish = this.wish(plan, NOBODY)
+    const how = { tenant: this.record.account, maxAgeMs: seen ? MAX_BID_MS : 0, node }
+    return market.at(node, wish, await market.gather(wish, how))
+  }
+
+  /** Somebody's bid stands: who that is may change until it is asked. */
+  async #hasBid(wish: Wish): Promise<boolean> {
+    return this.parts.market.best(wish, await this.#programs(wish)) !== null
+  }
+
   /** Once: no node that can open its secrets takes it, and another would if it could. */
   protected async tellIfStranded(): Promise<void> {
     const { secrets } = this.record.doc
@@ -38,8 +75,8 @@ export abstract class LeasePlacing extends LeaseFile {
     if (this.#saidStranded || secrets === null) return
     const wish = this.wish(this.record.doc, NOBODY)
     const there = market.openersThere(secrets)
-    if (market.best(wish) !== null) return
-    if (there > 0 && market.best({ ...wish, openers: 'any with a key' }) === null) return
+    if (await this.#hasBid(wish)) return
+    if (there > 0 && !(await this.#hasBid({ ...wish, openers: 'any with a key' }))) return
     this.#saidStranded = true
     const sealed = Object.keys(secrets.keys).length
     await this.tell(
@@ -59,10 +96,11 @@ export abstract class LeasePlacing extends LeaseFile {
     avoid: ReadonlySet<string>,
     never = NOBODY,
   ): Promise<boolean> {
+    const answers = await this.#programs(this.wish(plan, never))
     for (const shunned of avoid.size > 0 ? [avoid, NOBODY] : [NOBODY]) {
       const asked = new Set([...shunned, ...never])
       for (let round = 0; round < MAX_ASKED && !this.over; round++) {
-        const candidate = this.parts.market.best(this.wish(plan, asked))
+        const candidate = this.parts.market.best(this.wish(plan, asked), answers)
         if (!candidate) break
         if (await this.offer(candidate, plan)) return true
         asked.add(candidate.placing.node)
@@ -122,7 +160,7 @@ export abstract class LeasePlacing extends LeaseFile {
   protected async move(node: string, plan: Plan, why: string): Promise<boolean> {
     const { ownerEpoch } = this.record.doc
     const old = this.parts.linkOf(node)
-    const others = this.parts.market.best(this.wish(plan, new Set([node])))
+    const others = await this.#hasBid(this.wish(plan, new Set([node])))
     if (old && others) await this.takeSnapshots(old)
     if (!(await this.offerAround(plan, NOBODY, new Set([node])))) return false
     if (old && ownerEpoch !== null) this.sendStop(old, ownerEpoch, why)

@@ -226,6 +226,33 @@ describe('secrets that do not belong', { timeout }, () => {
     assert.equal((await deployed(net, { ...wish(), secrets })).code, 'conflict')
     assert.equal((await net.balance()).heldNanoUsd, heldNanoUsd, 'nothing more is set aside')
   })
+
+  it('are sealed for nodes that price by a program, too, and no other program is asked', async (t) => {
+    const net = await setup(t)
+    const program = net.node({ program: { rate: '1000000000' } })
+    const keyless = net.node({ program: { rate: '1' }, sealing: false })
+    const id = await net.deploySealed('x')
+    assert.equal((await net.until(id, 'running')).node, program.node)
+    assert.equal(net.opened(program, id), 'x')
+    assert.ok(!keyless.told.some(({ kind }) => kind === 'bid'))
+  })
+
+  it('come once with an idempotency key, which is not kept when their nonce was used', async (t) => {
+    const net = await setup(t)
+    net.node()
+    const used = { nonce: NONCE, groups: [await net.sealed('x')] }
+    const first = { ...wish(), secrets: used, idempotencyKey: 'key-1' }
+    const made = view(await net.service.deploy(net.account, 'key_none', first))
+    const again = view(await net.service.deploy(net.account, 'key_none', first))
+    assert.equal(again.id, made.id)
+    const other = { ...first, secrets: { nonce: NONCE, groups: [await net.sealed('y')] } }
+    assert.equal((await deployed(net, other)).code, 'idempotency_conflict')
+    const late = { ...other, idempotencyKey: 'key-2' }
+    const refusal = await deployed(net, late)
+    assert.deepEqual([refusal.code, refusal.param], ['conflict', 'secrets'])
+    assert.equal((await deployed(net, late)).code, 'conflict', 'the key made nothing')
+    view(await net.service.deploy(net.account, 'key_none', { ...late, secrets: null }))
+  })
 })
 
 type Net = Awaited<ReturnType<typeof setup>>

@@ -28,6 +28,8 @@ export type BidView = {
   readonly gpu: string | null
   /** The images are there already. */
   readonly cached: boolean
+  /** What made the price: the provider's standing sheet, or its program for this order. */
+  readonly by: 'sheet' | 'program'
   readonly noticeS: number
 }
 
@@ -115,22 +117,22 @@ export type SealingKeys = {
 /** Sealed before the deployment is made: its id follows from the nonce. */
 export type NewSecrets = { readonly nonce: string; readonly groups: readonly SecretEnvelope[] }
 
+export type DeployWish = {
+  readonly sdl: string
+  readonly name: string | null
+  readonly rule: AuctionRule
+  readonly secrets: NewSecrets | null
+  /** The same key within 24 h makes nothing new: `idempotency_conflict` when it came with another wish. */
+  readonly idempotencyKey?: string | null
+}
+
 export type LeaseService = TenantSnapshots & {
   /** `sealed`: it will come with secrets. */
   screen(account: string, sdl: string, sealed: boolean): Promise<Screening | Refusal>
   /** Whom to seal for: for a new deployment, or one that there is. */
   sealingKeys(account: string, sdl: string, id: string | null): Promise<SealingKeys | Refusal>
   /** Resolves when the deployment is durable and its first auction has been held; starting goes on. */
-  deploy(
-    account: string,
-    apiKey: string,
-    wish: {
-      readonly sdl: string
-      readonly name: string | null
-      readonly rule: AuctionRule
-      readonly secrets: NewSecrets | null
-    },
-  ): Promise<DeploymentView | Refusal>
+  deploy(account: string, apiKey: string, wish: DeployWish): Promise<DeploymentView | Refusal>
   /** Newest first. */
   deployments(account: string, page: { limit: number; closed: boolean }): Promise<DeploymentView[]>
   /** By id or, where no other open one has it, by name. */

@@ -3,7 +3,15 @@ import { formatUsd } from '../../../core/base/money.ts'
 import { MINUTE, type Millis } from '../../../core/base/time.ts'
 import type { Funds } from '../../../core/market/deployment-life.ts'
 import { hasOwner, type LeaseEvent, type LeaseLife } from '../../../core/market/lease-life.ts'
+import type { Gpu } from '../../../core/protocol/capacity.ts'
+import { leaseSchema } from '../../../core/protocol/lease.ts'
 import type { LeaseChange, LeaseDoc, LeaseRecord } from '../../../io/store/deployment-records.ts'
+
+/** What it runs on by its signed terms, in the order of the group's units. */
+export function gpusOf({ terms, group }: LeaseDoc): (Gpu | null)[] {
+  const read = terms === null ? null : leaseSchema.safeParse(JSON.parse(terms))
+  return group.units.map((_, i) => read?.data?.units[i]?.gpu ?? null)
+}
 
 /** What is not written down: a question dies with the gateway that asked it. */
 export type Memory = {

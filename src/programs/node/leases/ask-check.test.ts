@@ -5,7 +5,7 @@ import { checkAsk, type Seller } from './ask-check.ts'
 import { askOf, GATEWAY, groupOf, H100, NOW, SHEET } from './test-kit.ts'
 
 const OWNER = { tenant: 'acct_1', deployment: 'dep_1' }
-const SELLER: Seller = { node: 'node_test', prices: readPrices(SHEET), noticeS: 60 }
+const SELLER: Seller = { node: 'node_test', nodeKey: '', prices: readPrices(SHEET), noticeS: 60 }
 const check = (ask: ReturnType<typeof askOf>, seller = SELLER, now = NOW) =>
   checkAsk({ ask, gateway: GATEWAY, seller, now })
 

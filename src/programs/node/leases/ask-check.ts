@@ -6,6 +6,7 @@ import { checkLease, leaseSchema, leaseText, type Lease } from '../../../core/pr
 import { priceGroup, type Prices } from '../../../core/protocol/price-sheet.ts'
 import type { Millis } from '../../../core/base/time.ts'
 import { sha256Hex } from '../../../io/keys/identity.ts'
+import { bidProblem } from './bid-check.ts'
 
 export type Ask = Extract<LeaseCommand, { kind: 'ask' }>
 /** Goes out as a `refused` report. */
@@ -15,7 +16,7 @@ export type LeaseRefusalCode =
   | 'lease_unsupported' // no containers here
   | 'lease_invalid' // not a lease that could run on any node like this one
   | 'lease_terms' // the document does not say what was asked, or is not for this node
-  | 'lease_price' // below what the node's price sheet asks
+  | 'lease_price' // below what the node's price sheet or its bid asks
   | 'lease_no_room' // with the numbers of what is short
   | 'lease_epoch_stale' // the node knows a later epoch of it
   | 'lease_taken' // another gateway has a lease of this name here
@@ -24,7 +25,10 @@ export type LeaseRefusalCode =
 
 export type Seller = {
   readonly node: string
-  readonly prices: Prices
+  /** For what its bids are signed with. */
+  readonly nodeKey: string
+  /** Null: a program prices each order, and the terms follow a bid of this node's. */
+  readonly prices: Prices | null
   /** The longest notice that it promises. */
   readonly noticeS: number
 }
@@ -57,8 +61,12 @@ export function checkAsk(input: {
       message: `a notice of ${terms.noticeS} s is over the ${seller.noticeS} s that this node promises`,
     }
   const gpus = terms.units.map(({ gpu }) => gpu)
+  const price =
+    seller.prices === null
+      ? bidProblem(ask, terms, { nodeKey: seller.nodeKey, now })
+      : tooCheap(terms, ask, seller.prices)
   const { tenant, deployment } = terms
-  return tooCheap(terms, ask, seller.prices) ?? { gpus, owner: { tenant, deployment } }
+  return price ?? { gpus, owner: { tenant, deployment } }
 }
 
 /** Null unless it is the document's canonical text: what is signed must be what was read. */

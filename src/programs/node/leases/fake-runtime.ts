@@ -41,6 +41,8 @@ export class FakeRuntime implements Runtime {
   /** What `recover` finds that nobody knows. */
   unknown: Found[] = []
   closed = false
+  /** Names of images that are there. */
+  held: string[] = []
   samples = 0
   /** Awaited by each `run`: hold it, throw in it, or tell events. */
   running: (spec: LeaseSpec, signal: AbortSignal) => Promise<void> | void = () => {}
@@ -146,6 +148,10 @@ export class FakeRuntime implements Runtime {
 
   async close(): Promise<void> {
     this.closed = true
+  }
+
+  async images(): Promise<string[]> {
+    return this.held
   }
 
   hasImage(): Promise<boolean> {

@@ -29,6 +29,20 @@ describe('the GPUs that a node offers', () => {
     )
   })
 
+  it('stay with the node’s own engine, where that computes on them', async (t) => {
+    const { folder, spec } = setup(t)
+    spec(['0', '1'])
+    const of = (engineUses: ('nvidia' | 'amd')[]) =>
+      findHostGpus({ cdiFolders: [folder], share: 1, engineUses }, machineOf(2))
+    const busy = await of(['nvidia'])
+    assert.equal(busy.gpus.length, 0)
+    assert.match(
+      withheldWords(busy).join(),
+      /2 GPUs.*own llama\.cpp computes on it; keep it for leases with --gpu none/,
+    )
+    assert.equal((await of(['amd'])).gpus.length, 2)
+  })
+
   it('go by their UUID where a spec means another by their place', async (t) => {
     const { folder, spec } = setup(t)
     const named = async () => {

@@ -31,11 +31,13 @@ type EngineCdi = {
   readonly cdiFolders: readonly string[] | null
   /** The part of the machine that this node leases out. */
   readonly share: number
+  /** Vendors whose GPUs this node's own engine computes on; none when left out. */
+  readonly engineUses?: readonly FoundGpu['vendor'][]
 }
 
 /** Asks the drivers, and reads the specs only where there is a GPU. Never rejects. */
 export async function findHostGpus(
-  { cdiFolders, share }: EngineCdi,
+  { cdiFolders, share, engineUses = [] }: EngineCdi,
   run?: RunTool,
 ): Promise<GpuOffer> {
   const { gpus: found, problems } = await detectGpus(run)
@@ -44,7 +46,7 @@ export async function findHostGpus(
   const withheld: WithheldGpu[] = []
   for (const gpu of found) {
     const isOnly = found.filter(({ vendor }) => vendor === gpu.vendor).length === 1
-    const judged = await judge(gpu, specs, { share, isOnly, offered: gpus })
+    const judged = await judge(gpu, specs, { share, engineUses, isOnly, offered: gpus })
     if ('cdi' in judged) gpus.push(judged)
     else withheld.push({ gpu, ...judged })
   }
@@ -54,6 +56,7 @@ export async function findHostGpus(
 type Problem = { readonly cause: string; readonly fix: string }
 type Others = {
   readonly share: number
+  readonly engineUses: readonly FoundGpu['vendor'][]
   /** Of its vendor in this machine. */
   readonly isOnly: boolean
   readonly offered: readonly HostGpu[]
@@ -67,6 +70,11 @@ async function judge(
   const { vendor, model, vramBytes, interface: bus, mig } = gpu
   if (gpu.flaw !== null || vramBytes === null)
     return { cause: gpu.flaw ?? MEMORY_UNKNOWN, fix: 'look at it with the tool of its driver' }
+  if (others.engineUses.includes(vendor))
+    return {
+      cause: "this node's own llama.cpp computes on it",
+      fix: 'keep it for leases with --gpu none',
+    }
   // Shares of one machine come to 1 at most, so only one node has more than half: no GPU is sold twice.
   if (others.share <= 0.5)
     return {

@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
-import type { LeaseCommand, LeaseReport } from '../../../core/protocol/lease-control.ts'
+import type { LeaseCommand, LeaseOrder, LeaseReport } from '../../../core/protocol/lease-control.ts'
 import { readPrices } from '../../../core/protocol/price-sheet.ts'
 import { ephemeralIdentity } from '../../../io/keys/identity.ts'
 import { ephemeralSealingKey } from '../../../io/keys/sealed-box.ts'
@@ -33,7 +33,12 @@ export async function setupHost(t: TestContext, room: HostRoom = HOST) {
       runtime,
       shelf: new LeaseShelf(folder, silentLogger),
       room,
-      seller: { node: identity.id, prices: readPrices(SHEET), noticeS: 3600 },
+      seller: {
+        node: identity.id,
+        nodeKey: identity.publicKey,
+        prices: readPrices(SHEET),
+        noticeS: 3600,
+      },
       restores,
       leaving,
       now: () => clock.now,
@@ -70,7 +75,7 @@ export const runOf = (
   secrets: Run['secrets'] = null,
 ): Run => ({ kind: 'run', lease, epoch, group, manifest, secrets })
 
-export const stopOf = (epoch = 1, keepVolumes = false): LeaseCommand => ({
+export const stopOf = (epoch = 1, keepVolumes = false): LeaseOrder => ({
   kind: 'stop',
   lease: LEASE,
   epoch,
@@ -110,4 +115,4 @@ export function gatewayOf(host: LeaseHost, id = GATEWAY) {
 }
 
 const fits = (report: LeaseReport, at: { lease: string; epoch: number }): boolean =>
-  report.lease === at.lease && report.epoch === at.epoch
+  'lease' in report && report.lease === at.lease && report.epoch === at.epoch

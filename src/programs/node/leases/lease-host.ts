@@ -8,6 +8,7 @@ import {
   MAX_ASK_MS,
   MAX_LEASES_PER_NODE,
   type LeaseCommand,
+  type LeaseOrder,
 } from '../../../core/protocol/lease-control.ts'
 import { groupText } from '../../../core/protocol/lease.ts'
 import type { Identity } from '../../../io/keys/identity.ts'
@@ -114,7 +115,7 @@ export class LeaseHost {
     this.#gateways.unlinked(gateway)
   }
 
-  command(gateway: string, command: LeaseCommand): void {
+  command(gateway: string, command: LeaseOrder): void {
     switch (command.kind) {
       case 'ask':
         return this.#ask(gateway, command)

@@ -1,4 +1,5 @@
 /** The settings by which a provider says what containers may have of the machine, and for how much. */
+import { isAbsolute } from 'node:path'
 import { z } from 'zod'
 import { MAX_ATTRIBUTES } from '../../../core/protocol/capacity.ts'
 import { priceSheetSchema, type PriceSheet } from '../../../core/protocol/price-sheet.ts'
@@ -59,6 +60,14 @@ export const leaseSettings = {
     .default(DEFAULT_PRICES)
     .describe(
       'Price sheet in USD, as text, `per` month or hour: cpuThread, memoryGiB, storageGiB by class, gpu by model (`h100`, `rtx40*`, `*`), port, ip. What has no price is not sold: a GPU must be named first.',
+    ),
+  pricingProgram: z
+    .string()
+    .refine(isAbsolute, 'an absolute path, as in /etc/baseload/price.sh')
+    .nullable()
+    .default(null)
+    .describe(
+      "A program of yours that prices each order, by Akash's contract: the order as JSON on standard input, the price in uact a block on standard output; another exit code than 0 is no bid. In the place of leasePrices. Orders wait only a second or so for it.",
     ),
   leaseStorageClasses: z
     .array(z.enum(STORAGE_CLASSES).exclude(['ram']))

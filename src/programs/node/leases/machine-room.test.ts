@@ -42,7 +42,7 @@ describe('what of a machine is leased out', () => {
       ['default', 'beta3'],
     )
     assert.equal(
-      roomWords(capacity, config.leasePrices),
+      roomWords(capacity, config),
       'offering leases: 7.2 CPU, 28.8 GiB memory, 90.0 GiB disk, 2 GPU, docker 20.10.24, $3.00 per CPU a month',
     )
   })

@@ -2,10 +2,10 @@
 import { statfs } from 'node:fs/promises'
 import { availableParallelism, totalmem } from 'node:os'
 import { formatUsd, parseUsd } from '../../../core/base/money.ts'
-import { gpuKey, type Capacity } from '../../../core/protocol/capacity.ts'
+import { gpuKey, type Capacity, type FreeRoom } from '../../../core/protocol/capacity.ts'
 import type { EngineFacts } from '../../../io/runtime/detect.ts'
 import type { LeaseSettings } from './lease-settings.ts'
-import { gib, type HostGpu, type HostRoom } from './room.ts'
+import { gib, type Disk, type HostGpu, type HostRoom, type RoomBook } from './room.ts'
 
 export type Machine = {
   readonly threads: number
@@ -83,8 +83,30 @@ export function capacityOf(
   }
 }
 
+/** What is free of the capacity that is offered. */
+export const freeRoomOf = (
+  free: RoomBook['free'],
+  { disks }: Pick<HostRoom, 'disks'>,
+  capacity: Pick<Capacity, 'persistent' | 'gpus'>,
+): FreeRoom => {
+  const bytesOf = (disk: Disk) =>
+    free.diskBytes[disks.findIndex(({ sells }) => sells.includes(disk))] ?? 0
+  return {
+    cpuMilli: free.cpuMilli,
+    memoryBytes: free.memoryBytes,
+    ephemeralBytes: bytesOf('ephemeral'),
+    persistentBytes: capacity.persistent.map((one) => bytesOf(one.class)),
+    gpus: capacity.gpus.map(
+      (kind) => free.gpus.filter((gpu) => gpuKey(gpu) === gpuKey(kind)).length,
+    ),
+  }
+}
+
 /** One line for the provider. */
-export function roomWords(capacity: Capacity, prices: LeaseSettings['leasePrices']): string {
+export function roomWords(
+  capacity: Capacity,
+  { leasePrices: prices, pricingProgram }: Pick<LeaseSettings, 'leasePrices' | 'pricingProgram'>,
+): string {
   const { cpuMilli, memoryBytes, ephemeralBytes, gpus, runtime } = capacity
   const count = gpus.reduce((sum, one) => sum + one.count, 0)
   const parts = [
@@ -93,7 +115,9 @@ export function roomWords(capacity: Capacity, prices: LeaseSettings['leasePrices
     `${gib(ephemeralBytes)} disk`,
     ...(count > 0 ? [`${count} GPU`] : []),
     runtime.replace('/', ' '),
-    `$${formatUsd(parseUsd(prices.cpuThread) ?? 0n)} per CPU a ${prices.per}`,
+    pricingProgram === null
+      ? `$${formatUsd(parseUsd(prices.cpuThread) ?? 0n)} per CPU a ${prices.per}`
+      : `priced by ${pricingProgram}`,
   ]
   return `offering leases: ${parts.join(', ')}`
 }

@@ -1,10 +1,12 @@
 /** The whole node over real links, leasing out containers of a fake runtime. */
 import assert from 'node:assert/strict'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { PassThrough } from 'node:stream'
 import { describe, it, type TestContext } from 'node:test'
+import { bidSchema, totalRate } from '../../../core/protocol/bid.ts'
+import { leaseText } from '../../../core/protocol/lease.ts'
 import { leaseReportSchema, type LeaseReport } from '../../../core/protocol/lease-control.ts'
 import { Journal, startGateway } from '../../../io/link/test-kit.ts'
 import { silentLogger } from '../../../io/telemetry/logger.ts'
@@ -14,7 +16,7 @@ import { startNode } from '../main.ts'
 import { FAKE_FACTS, FakeRuntime, textOf } from './fake-runtime.ts'
 import { findRuntime, type FoundRuntime } from './find-runtime.ts'
 import { runOf } from './host-kit.ts'
-import { askOf } from './test-kit.ts'
+import { askOf, termsOf } from './test-kit.ts'
 
 const timeout = 30_000
 
@@ -29,7 +31,7 @@ describe('a node with a container engine', { timeout }, () => {
     const link = await first.offered()
     const { capacity, prices } = link.offer.leases ?? assert.fail('no leases are offered')
     assert.equal(capacity.runtime, 'docker/20.10.24')
-    assert.equal(prices.cpuThread, '9')
+    assert.equal(prices?.cpuThread, '9')
 
     const ask = askFor(first.node.id, gateway.identity.id)
     link.lease(ask)
@@ -54,6 +56,35 @@ describe('a node with a container engine', { timeout }, () => {
     again.lease({ kind: 'keep', leases: [] })
     await reported('stopped')
     assert.equal(second.runtime.stops.length, 1)
+  })
+
+  it('bids by its pricing program, and leases nothing out where that cannot work', async (t) => {
+    const { gateway, home, start, reported } = await setup(t)
+    const pricingProgram = join(home, 'price.sh')
+    writeFileSync(pricingProgram, '#!/bin/sh\ncat >/dev/null\necho 12.5\n', { mode: 0o755 })
+    const first = await start({}, { pricingProgram })
+    await first.said.find((line) => line.endsWith(`priced by ${pricingProgram}`))
+    const link = await first.offered()
+    assert.equal(link.offer.leases?.prices, null)
+    const { group } = askFor(first.node.id, gateway.identity.id)
+    link.lease({ kind: 'bid', order: 'order_1', tenant: 'acct_1', group, withinMs: 10_000 })
+    const report = await reported('bid')
+    assert.ok(report.kind === 'bid' && report.order === 'order_1')
+    const { units } = bidSchema.parse(JSON.parse(report.bid))
+    const terms = termsOf(group, { node: first.node.id, gateway: gateway.identity.id, units })
+    const rate = String(totalRate(group, units))
+    const ask = { kind: 'ask' as const, lease: 'lease_1', epoch: 1, group }
+    const text = leaseText({ ...terms, rate, acceptByMs: Date.now() + 60_000 })
+    link.lease({ ...ask, terms: text })
+    assert.equal((await reported('refused')).kind, 'refused')
+    link.lease({ ...ask, terms: text, bid: { bid: report.bid, signature: report.signature } })
+    await reported('accepted')
+    await first.node.stop()
+
+    writeFileSync(pricingProgram, '#!/bin/sh\necho soon\n', { mode: 0o755 })
+    const second = await start({}, { pricingProgram })
+    const why = await second.said.find((line) => line.startsWith('no leases'))
+    assert.match(why, /price\.sh: its pricing program said 'soon', no price; run it by hand/)
   })
 
   it('works as ever where the engine does not answer, and says why it leases nothing', async (t) => {
@@ -109,7 +140,7 @@ async function setup(t: TestContext) {
     })
     return reportOf(detail) ?? assert.fail('it was one a moment ago')
   }
-  const start = async (change: Partial<FoundRuntime> = {}) => {
+  const start = async (change: Partial<FoundRuntime> = {}, settings: object = {}) => {
     const runtime = new FakeRuntime()
     const said = new Journal<string>()
     const config = nodeConfig.parse({
@@ -117,6 +148,7 @@ async function setup(t: TestContext) {
       home,
       models: [{ source: 'words.gguf' }],
       leasePrices: { ...nodeConfig.shape.leasePrices.parse(undefined), cpuThread: '9' },
+      ...settings,
     })
     const found: FoundRuntime = {
       facts: FAKE_FACTS,
@@ -141,5 +173,5 @@ async function setup(t: TestContext) {
     }
     return { node, said, runtime, offered }
   }
-  return { gateway, start, reported }
+  return { gateway, home, start, reported }
 }

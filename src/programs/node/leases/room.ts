@@ -191,6 +191,12 @@ const largest = (holds: readonly Hold[]): Amounts => ({
   ),
 })
 
+/** Whether so much is free, whoever asks: null, or what is short. GPUs are another question. */
+export function shortageOf(free: Amounts, need: Amounts, host: HostRoom): string | null {
+  const short = shortagesOf(free, need, host)
+  return short.length === 0 ? null : short.join('; ')
+}
+
 function shortagesOf(free: Amounts, need: Amounts, { disks }: HostRoom): string[] {
   const rows: [string, number, number, (amount: number) => string][] = [
     ['CPU', free.cpuMilli, need.cpuMilli, threads],
