@@ -79,6 +79,8 @@ export const REFUSALS = {
   link_bad_signature: { status: 401, type: 'authentication_error' },
   link_clock_skew: bad(400),
   link_bad_offer: bad(400),
+  link_wrong_address: bad(421),
+  link_gateway_unproven: { status: 401, type: 'authentication_error' },
   link_replaced: bad(409),
   link_timeout: bad(408),
 } as const satisfies Record<string, Row>

@@ -33,6 +33,10 @@ export const helloSchema = z.object({
   version: z.int(),
   node: id,
   nodeKey: z.string().max(60),
+  /** The node's own, for the gateway to sign. */
+  nonce,
+  /** What the node dialled: host, and the port where it is not the scheme's own. */
+  address: z.string().regex(/^\S{1,300}$/),
   /** base64url Ed25519 over `HELLO_DOMAIN` + helloText(challenge, hello). */
   signature: z.string().max(200),
   nowMs: z.int(),
@@ -41,19 +45,39 @@ export const helloSchema = z.object({
 export type Hello = z.infer<typeof helloSchema>
 
 export const HELLO_DOMAIN = 'baseload hello v1\n'
-/** What a node signs to prove its key to this gateway, this once. */
+/** What a node signs to prove its key to this gateway, this once, at this address. */
 export const helloText = (
-  challenge: Pick<Challenge, 'gateway' | 'nonce'>,
-  version: number,
-  nowMs: number,
-): string => `${challenge.gateway}\n${challenge.nonce}\n${version}\n${nowMs}`
+  { gateway, nonce: challenged }: Pick<Challenge, 'gateway' | 'nonce'>,
+  hello: Pick<Hello, 'version' | 'nowMs' | 'nonce' | 'address'>,
+): string =>
+  [gateway, challenged, hello.version, hello.nowMs, hello.nonce, hello.address].join('\n')
 
 export const welcomeSchema = z.object({
   link: id,
   version: z.int(),
   heartbeatMs: z.int().min(100).max(60_000),
+  /** base64url Ed25519 over `WELCOME_DOMAIN` + welcomeText(challenge, hello, welcome). */
+  signature: z.string().max(200),
 })
 export type Welcome = z.infer<typeof welcomeSchema>
+
+export const WELCOME_DOMAIN = 'baseload welcome v1\n'
+/** What a gateway signs to prove its key to this node, this once, as the one behind this address. */
+export const welcomeText = (
+  { gateway, nonce: challenged }: Pick<Challenge, 'gateway' | 'nonce'>,
+  hello: Pick<Hello, 'node' | 'nonce' | 'address'>,
+  welcome: Omit<Welcome, 'signature'>,
+): string =>
+  [
+    gateway,
+    challenged,
+    hello.node,
+    hello.nonce,
+    hello.address,
+    welcome.link,
+    welcome.version,
+    welcome.heartbeatMs,
+  ].join('\n')
 
 export const heartbeatSchema = z.object({
   /** Free slots and waiting attempts for each model, in the offer's order. */

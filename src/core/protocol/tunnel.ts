@@ -10,10 +10,21 @@ export const TUNNEL_PATH = '/v1/nodes/tunnel'
 export const TUNNEL_ID_HEADER = 'baseload-tunnel'
 /** The node's signature over `TUNNEL_DOMAIN` + tunnelText: a secret that leaked is no use to another. */
 export const TUNNEL_SIGNATURE_HEADER = 'baseload-signature'
+/** In the gateway's 101: its signature over `TUNNEL_ANSWER_DOMAIN` + tunnelAnswerText. */
+export const TUNNEL_ANSWER_HEADER = 'baseload-answer'
 
 export const TUNNEL_DOMAIN = 'baseload tunnel v1\n'
 export const tunnelText = (gateway: string, tunnel: string, secret: string): string =>
   `${gateway}\n${tunnel}\n${secret}`
+
+export const TUNNEL_ANSWER_DOMAIN = 'baseload tunnel answer v1\n'
+/** What the gateway signs when it takes a dial: whoever answers is the one that asked on the link. */
+export const tunnelAnswerText = (
+  gateway: string,
+  node: string,
+  tunnel: string,
+  secret: string,
+): string => `${gateway}\n${node}\n${tunnel}\n${secret}`
 
 /** One WebSocket message of a tunnel. An empty one ends its sender's direction. */
 export const MAX_TUNNEL_MESSAGE_BYTES = 256 * 1024

@@ -1,9 +1,16 @@
-/** The gateway's side of a handshake: CHALLENGE out, HELLO in. Gone from memory once the node is linked. */
+/** The gateway's side of a handshake: CHALLENGE out, HELLO in, WELCOME out. Gone from memory once the node is linked. */
 import { randomBytes } from 'node:crypto'
 import type { Duplex } from 'node:stream'
 import type { Millis } from '../../core/base/time.ts'
 import { FRAME, MAX_CONTROL_PAYLOAD_BYTES } from '../../core/protocol/frame.ts'
-import { helloSchema, LINK_VERSIONS, type Hello } from '../../core/protocol/link.ts'
+import {
+  helloSchema,
+  LINK_VERSIONS,
+  WELCOME_DOMAIN,
+  welcomeText,
+  type Hello,
+  type Welcome,
+} from '../../core/protocol/link.ts'
 import type { Identity } from '../keys/identity.ts'
 import { reasonText, type CloseReason } from './close-reason.ts'
 import { readJson } from './json-payload.ts'
@@ -23,15 +30,25 @@ export class GatewayHandshake implements LinkSocketOwner {
   readonly startedAt: Millis
   readonly gateway: string
   readonly nonce = randomBytes(32).toString('base64url')
+  /** The Host header of the upgrade. */
+  readonly host: string | undefined
+  readonly #identity: Identity
   readonly #events: HandshakeEvents
   readonly #tcp: Duplex
   #link: LinkSocket | null = null
   #receivedBytes = 0
   #greeted = false
 
-  constructor(identity: Identity, tcp: Duplex, events: HandshakeEvents, now: Millis) {
+  constructor(
+    identity: Identity,
+    { tcp, host }: { tcp: Duplex; host: string | undefined },
+    events: HandshakeEvents,
+    now: Millis,
+  ) {
     this.startedAt = now
     this.gateway = identity.id
+    this.host = host
+    this.#identity = identity
     this.#tcp = tcp
     this.#events = events
     tcp.on('data', this.#count)
@@ -42,12 +59,12 @@ export class GatewayHandshake implements LinkSocketOwner {
     return this.#link
   }
 
-  begin(socket: LinkSocket, identity: Identity, now: Millis): void {
+  begin(socket: LinkSocket, now: Millis): void {
     this.#link = socket
     socket.writeJson(FRAME.CHALLENGE, 0, {
       versions: LINK_VERSIONS,
-      gateway: identity.id,
-      gatewayKey: identity.publicKey,
+      gateway: this.gateway,
+      gatewayKey: this.#identity.publicKey,
       nonce: this.nonce,
       nowMs: now,
     })
@@ -56,6 +73,13 @@ export class GatewayHandshake implements LinkSocketOwner {
   /** The node is believed: from here on the link listens. */
   end(): void {
     this.#tcp.off('data', this.#count)
+  }
+
+  /** Proves the gateway to the node that said this HELLO. */
+  welcome(hello: Hello, link: string, heartbeatMs: number): void {
+    const welcome = { link, version: hello.version, heartbeatMs }
+    const signature = this.#identity.sign(WELCOME_DOMAIN, welcomeText(this, hello, welcome))
+    this.socket.writeJson(FRAME.WELCOME, 0, { ...welcome, signature } satisfies Welcome)
   }
 
   frame(type: number, stream: number, payload: Uint8Array): void {

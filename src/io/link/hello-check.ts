@@ -1,4 +1,4 @@
-/** What a gateway checks before it believes a node: version, key, clock, signature, offer. */
+/** What a gateway checks before it believes a node: version, key, clock, signature, address, offer. */
 import {
   HELLO_DOMAIN,
   helloText,
@@ -22,13 +22,17 @@ import { readJson } from './json-payload.ts'
 
 export type HelloProblem = { readonly problem: LinkCode; readonly message: string }
 
-/** Null when this HELLO answers this challenge. `heardAt` is the gateway's clock when the HELLO came. */
+/**
+ * Null when this HELLO answers this challenge. `heardAt` is the gateway's clock when the HELLO came; `isOwn` tells
+ * whether an address leads to this gateway.
+ */
 export function checkHello(
   hello: Hello,
   challenge: Pick<Challenge, 'gateway' | 'nonce'>,
   heardAt: Millis,
+  isOwn: (address: string) => boolean,
 ): HelloProblem | null {
-  const { node, nodeKey, version, nowMs } = hello
+  const { node, nodeKey, version, nowMs, address } = hello
   if (!LINK_VERSIONS.some((known) => known === version)) {
     return {
       problem: 'link_version_unsupported',
@@ -49,12 +53,15 @@ export function checkHello(
       message: `the node's clock says ${timeText(nowMs)}, the gateway's ${timeText(heardAt)}: ${skewMs} ms apart, limit ${MAX_CLOCK_SKEW_MS}; set the node's clock (NTP)`,
     }
   }
-  if (
-    !verifySignature(nodeKey, HELLO_DOMAIN, helloText(challenge, version, nowMs), hello.signature)
-  )
+  if (!verifySignature(nodeKey, HELLO_DOMAIN, helloText(challenge, hello), hello.signature))
     return {
       problem: 'link_bad_signature',
       message: `the HELLO is not signed by the key of ${node} for this challenge`,
+    }
+  if (!isOwn(address))
+    return {
+      problem: 'link_wrong_address',
+      message: `the node dialled ${address}, which is no address of ${challenge.gateway}: dial the gateway's public URL, or have its operator add this address to nodeAddresses`,
     }
   return null
 }

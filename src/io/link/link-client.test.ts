@@ -3,14 +3,8 @@ import { describe, it } from 'node:test'
 import { FRAME } from '../../core/protocol/frame.ts'
 import { ephemeralIdentity } from '../keys/identity.ts'
 import { linkUrl } from './link-client.ts'
-import {
-  Hearing,
-  headerOf,
-  startGateway,
-  startHandDriven,
-  startNode,
-  welcomeByHand,
-} from './test-kit.ts'
+import { startHandDriven, welcomeByHand } from './hand-kit.ts'
+import { Hearing, headerOf, startGateway, startNode } from './test-kit.ts'
 
 const timeout = 60_000
 describe('a node and its gateways', { timeout }, () => {
@@ -106,7 +100,7 @@ describe('a node and its gateways', { timeout }, () => {
 
   it('leaves a gateway that falls silent, and dials anew', async (t) => {
     const { node, dialled, peer } = await setup(t)
-    welcomeByHand(peer, 100)
+    await welcomeByHand(peer, 100)
     await node.linked.count(1)
     await peer.frames.find(({ type }) => type === FRAME.PING)
     const [lost] = await node.unlinked.count(1)
@@ -116,7 +110,7 @@ describe('a node and its gateways', { timeout }, () => {
 
   it('stays with a gateway that has nothing to say but answers', async (t) => {
     const { node, peer } = await setup(t)
-    welcomeByHand(peer, 100)
+    await welcomeByHand(peer, 100)
     const pings = () => peer.frames.all.filter(({ type }) => type === FRAME.PING).length
     for (let answered = 1; answered <= 3; answered++) {
       await peer.frames.find(() => pings() >= answered)
@@ -127,7 +121,7 @@ describe('a node and its gateways', { timeout }, () => {
 
   it('says busy when bodies under way would take too much memory', async (t) => {
     const { node, peer } = await setup(t)
-    welcomeByHand(peer, 100)
+    await welcomeByHand(peer, 100)
     for (let stream = 1; stream <= 17; stream++) {
       const header = Buffer.from(
         JSON.stringify({ ...headerOf('att', new Uint8Array(0)), bodyBytes: 8 * 1024 * 1024 }),
@@ -144,7 +138,7 @@ describe('a node and its gateways', { timeout }, () => {
 
   it('says which request it cannot read', async (t) => {
     const { peer } = await setup(t)
-    welcomeByHand(peer, 100)
+    await welcomeByHand(peer, 100)
     peer.send(FRAME.REQUEST, 3, Buffer.from([0, 0, 0, 2, 123, 125]))
     assert.match(
       (await peer.closed).text,

@@ -1,5 +1,6 @@
 /**
- * The node's end of the link: dials one gateway, proves its key, takes attempts, and dials again for ever.
+ * The node's end of the link: dials one gateway, proves its key and has the gateway prove its own, takes attempts, and
+ * dials again for ever.
  * A node that serves several gateways makes one client for each.
  */
 import { WebSocket } from 'ws'
@@ -44,7 +45,7 @@ export type LinkClientOptions = {
   readonly onLinked: (linked: { gateway: string; gatewayKey: string; link: string }) => void
   /** No link now: it was lost, or could not be made. It is dialled again after so long. */
   readonly onUnlinked: (reason: string, retryInMs: number) => void
-  /** The gateway said no, and only a person can change that: tell the provider. `onUnlinked` follows. */
+  /** It is no gateway to link to, by its word or ours, and only a person can change that: tell the provider. `onUnlinked` follows. */
   readonly onRefused: (code: string, message: string) => void
   readonly now: () => Millis
   readonly random: Random
@@ -91,6 +92,8 @@ const UNHEALABLE: ReadonlySet<string> = new Set([
   'link_bad_signature',
   'link_clock_skew',
   'link_bad_offer',
+  'link_wrong_address',
+  'link_gateway_unproven',
   'link_replaced', // another process has this key: taking turns every second helps nobody
 ])
 
@@ -165,6 +168,7 @@ class GatewayDialler implements LinkClient {
     const { identity, offer, now } = this.#options
     const ws = new WebSocket(this.#url, WEBSOCKET_OPTIONS)
     const handshake = new NodeHandshake({
+      url: this.#url,
       identity,
       offer,
       now,
@@ -190,7 +194,7 @@ class GatewayDialler implements LinkClient {
         receiptsAcknowledged: onReceiptsAcknowledged,
         lease: onLease ?? ((command) => this.#refuseLease(command)),
         openTunnel: (open) =>
-          this.#tunnels.asked(open, challenge.gateway, (refused) =>
+          this.#tunnels.asked(open, challenge, (refused) =>
             socket.writeJson(FRAME.TUNNEL_REFUSED, 0, refused),
           ),
         load,

@@ -4,15 +4,8 @@ import fc from 'fast-check'
 import { FRAME, MAX_MESSAGE_BYTES } from '../../core/protocol/frame.ts'
 import { ephemeralIdentity } from '../keys/identity.ts'
 import { message } from './test-messages.ts'
-import {
-  dialRaw,
-  Hearing,
-  headerOf,
-  linkRaw,
-  startGateway,
-  startHandDriven,
-  welcomeByHand,
-} from './test-kit.ts'
+import { startHandDriven, welcomeByHand } from './hand-kit.ts'
+import { dialRaw, Hearing, headerOf, linkRaw, startGateway } from './test-kit.ts'
 
 const timeout = 60_000
 const RUNS = 150
@@ -63,7 +56,7 @@ describe('anything on the wire', { timeout }, () => {
     await fc.assert(
       fc.asyncProperty(messages, fc.boolean(), async (pieces, welcomed) => {
         const peer = await dialled()
-        if (welcomed) welcomeByHand(peer, 60_000)
+        if (welcomed) await welcomeByHand(peer, 60_000)
         for (const piece of pieces) peer.ws.send(piece)
         peer.ws.close(1000)
         const { text } = await peer.closed

@@ -8,7 +8,6 @@ import type { Duplex } from 'node:stream'
 import { WebSocketServer, type WebSocket } from 'ws'
 import { idFrom } from '../../core/base/id.ts'
 import type { Millis } from '../../core/base/time.ts'
-import { FRAME } from '../../core/protocol/frame.ts'
 import { HANDSHAKE_TIMEOUT_MS, HEARTBEAT_MS, type Hello } from '../../core/protocol/link.ts'
 import type { SignedOffer } from '../../core/protocol/offer.ts'
 import { TUNNEL_PATH } from '../../core/protocol/tunnel.ts'
@@ -19,6 +18,7 @@ import { checkHello, checkOffer, type HelloProblem } from './hello-check.ts'
 import { LinkedNode, type LinkHouse } from './linked-node.ts'
 import { LinkSocket, WEBSOCKET_OPTIONS } from './link-socket.ts'
 import type { LinkEvents, NodeLink } from './node-link.ts'
+import { isOwnAddress } from './own-address.ts'
 import { SignatureQueue } from './signature-queue.ts'
 import { SilenceJudge } from './silence.ts'
 import { TunnelGate, type TunnelLimits } from './tunnel-gate.ts'
@@ -49,6 +49,11 @@ export type LinkServerOptions = {
   readonly logger: Logger
   readonly limits?: Partial<LinkServerLimits>
   readonly tunnelLimits?: Partial<TunnelLimits>
+  /**
+   * Under which nodes dial this gateway, `host` or `host:port`: one that dialled another is refused. Default: whatever the Host
+   * header of the dial says.
+   */
+  readonly addresses?: readonly string[]
 }
 
 const DEFAULT_LIMITS: LinkServerLimits = {
@@ -68,6 +73,7 @@ class LinkGate implements LinkServer, LinkHouse, HandshakeEvents {
   readonly events: LinkEvents
   readonly tunnels: TunnelGate
   readonly #identity: Identity
+  readonly #addresses: readonly string[]
   readonly #now: () => Millis
   readonly #logger: Logger
   readonly #limits: LinkServerLimits
@@ -83,10 +89,12 @@ class LinkGate implements LinkServer, LinkHouse, HandshakeEvents {
   readonly #ticker: NodeJS.Timeout
   #closing = false
 
-  constructor({ identity, events, now, logger, limits, tunnelLimits }: LinkServerOptions) {
+  constructor(options: LinkServerOptions) {
+    const { identity, events, now, logger, limits, tunnelLimits, addresses = [] } = options
     this.events = events
-    this.tunnels = new TunnelGate(identity.id, now, tunnelLimits)
+    this.tunnels = new TunnelGate(identity, now, tunnelLimits)
     this.#identity = identity
+    this.#addresses = addresses
     this.#now = now
     this.#logger = logger
     this.#limits = { ...DEFAULT_LIMITS, ...limits }
@@ -112,7 +120,9 @@ class LinkGate implements LinkServer, LinkHouse, HandshakeEvents {
       )
       return
     }
-    this.#sockets.handleUpgrade(request, socket, head, (ws) => this.#greet(ws, socket))
+    this.#sockets.handleUpgrade(request, socket, head, (ws) =>
+      this.#greet(ws, { tcp: socket, host: request.headers.host }),
+    )
   }
 
   async close(): Promise<void> {
@@ -156,18 +166,19 @@ class LinkGate implements LinkServer, LinkHouse, HandshakeEvents {
     }
   }
 
-  #greet(ws: WebSocket, tcp: Duplex): void {
+  #greet(ws: WebSocket, dial: { tcp: Duplex; host: string | undefined }): void {
     const now = this.#now()
-    const handshake = new GatewayHandshake(this.#identity, tcp, this, now)
+    const handshake = new GatewayHandshake(this.#identity, dial, this, now)
     this.#handshakes.add(handshake)
-    handshake.begin(new LinkSocket(ws, handshake, this.#turn, this.#now), this.#identity, now)
+    handshake.begin(new LinkSocket(ws, handshake, this.#turn, this.#now), now)
   }
 
   #admit(handshake: GatewayHandshake, hello: Hello, heardAt: Millis): void {
     const { node, nodeKey } = hello
     const offer =
-      checkHello(hello, handshake, heardAt) ??
-      checkOffer(hello.offer, node, nodeKey, this.#lastSequenceOf(node))
+      checkHello(hello, handshake, heardAt, (address) =>
+        isOwnAddress(address, this.#addresses, handshake.host),
+      ) ?? checkOffer(hello.offer, node, nodeKey, this.#lastSequenceOf(node))
     if ('problem' in offer) {
       refuseHandshake(handshake, offer)
       return
@@ -185,11 +196,7 @@ class LinkGate implements LinkServer, LinkHouse, HandshakeEvents {
       signedOffer: hello.offer,
     })
     handshake.socket.owner = linked
-    handshake.socket.writeJson(FRAME.WELCOME, 0, {
-      link: linked.link,
-      version: hello.version,
-      heartbeatMs: this.#limits.heartbeatMs,
-    })
+    handshake.welcome(hello, linked.link, this.#limits.heartbeatMs)
     this.#links.set(node, linked)
     this.tunnels.linked(node)
     this.events.linked(linked)

@@ -1,26 +1,36 @@
-/** The node's side of a handshake: CHALLENGE in, HELLO out, WELCOME in. */
+/**
+ * The node's side of a handshake: CHALLENGE in, HELLO out, WELCOME in. Until the gateway has proven its key nothing leaves
+ * but HELLO, and nothing that it says is obeyed.
+ */
+import { randomBytes } from 'node:crypto'
 import { FRAME } from '../../core/protocol/frame.ts'
 import {
   challengeSchema,
   HELLO_DOMAIN,
   helloText,
   LINK_VERSIONS,
+  WELCOME_DOMAIN,
   welcomeSchema,
+  welcomeText,
   type Challenge,
   type Hello,
   type Welcome,
 } from '../../core/protocol/link.ts'
 import type { SignedOffer } from '../../core/protocol/offer.ts'
 import type { Millis } from '../../core/base/time.ts'
-import type { Identity } from '../keys/identity.ts'
+import { idOfKey, verifySignature, type Identity } from '../keys/identity.ts'
 import type { CloseReason, LinkCode } from './close-reason.ts'
 import { readJson } from './json-payload.ts'
 import type { LinkSocket, LinkSocketOwner } from './link-socket.ts'
+import { addressOf } from './own-address.ts'
 
 export type NodeHandshakeEvents = {
+  /** What was dialled. */
+  readonly url: string
   readonly identity: Identity
   offer(): SignedOffer
   now(): Millis
+  /** The gateway is who it says, and answers this handshake. */
   welcomed(challenge: Challenge, welcome: Welcome): void
   closed(reason: CloseReason): void
 }
@@ -28,7 +38,7 @@ export type NodeHandshakeEvents = {
 export class NodeHandshake implements LinkSocketOwner {
   readonly #events: NodeHandshakeEvents
   #socket: LinkSocket | null = null
-  #challenge: Challenge | null = null
+  #said: Said | null = null
 
   constructor(events: NodeHandshakeEvents) {
     this.#events = events
@@ -58,7 +68,7 @@ export class NodeHandshake implements LinkSocketOwner {
   }
 
   #answer(payload: Uint8Array): Problem | null {
-    if (this.#challenge !== null) return malformed('a second CHALLENGE')
+    if (this.#said !== null) return malformed('a second CHALLENGE')
     const challenge = readJson(challengeSchema, payload)
     if (challenge instanceof Error) return malformed(`CHALLENGE: ${challenge.message}`)
     const version = LINK_VERSIONS.find((known) => challenge.versions.includes(known))
@@ -68,30 +78,49 @@ export class NodeHandshake implements LinkSocketOwner {
         message: `the gateway speaks link version ${challenge.versions.join(', ')}, this node ${LINK_VERSIONS.join(', ')}; update the older one`,
       }
     }
-    this.#challenge = challenge
-    const { identity } = this.#events
-    const nowMs = this.#events.now()
+    const { identity, url } = this.#events
+    const derived = idOfKey('gw', challenge.gatewayKey)
+    if (derived !== challenge.gateway) {
+      const problem = `calls itself ${challenge.gateway}, but its key belongs to ${derived}`
+      return unproven(url, problem)
+    }
+    const nonce = randomBytes(32).toString('base64url')
+    const greeting = { version, nowMs: this.#events.now(), nonce, address: addressOf(url) }
     const hello: Hello = {
-      version,
+      ...greeting,
       node: identity.id,
       nodeKey: identity.publicKey,
-      signature: identity.sign(HELLO_DOMAIN, helloText(challenge, version, nowMs)),
-      nowMs,
+      signature: identity.sign(HELLO_DOMAIN, helloText(challenge, greeting)),
       offer: this.#events.offer(),
     }
+    this.#said = { challenge, hello }
     this.#socket?.writeJson(FRAME.HELLO, 0, hello)
     return null
   }
 
   #enter(payload: Uint8Array): Problem | null {
-    if (this.#challenge === null) return malformed('WELCOME before CHALLENGE')
+    if (this.#said === null) return malformed('WELCOME before CHALLENGE')
     const welcome = readJson(welcomeSchema, payload)
     if (welcome instanceof Error) return malformed(`WELCOME: ${welcome.message}`)
-    this.#events.welcomed(this.#challenge, welcome)
+    const { challenge, hello } = this.#said
+    const text = welcomeText(challenge, hello, welcome)
+    if (!verifySignature(challenge.gatewayKey, WELCOME_DOMAIN, text, welcome.signature)) {
+      const problem = `did not prove to be ${challenge.gateway}: its WELCOME is not signed by that key for this handshake`
+      return unproven(this.#events.url, problem)
+    }
+    this.#events.welcomed(challenge, welcome)
     return null
   }
 }
 
+type Said = { readonly challenge: Challenge; readonly hello: Hello }
+
 type Problem = { readonly code: LinkCode; readonly message: string }
 
 const malformed = (message: string): Problem => ({ code: 'link_malformed_frame', message })
+
+function unproven(url: string, problem: string): Problem {
+  const { origin, pathname } = new URL(url) // no user, no password
+  const next = 'ask its operator for the right address, or take it out of gateways'
+  return { code: 'link_gateway_unproven', message: `${origin}${pathname} ${problem}; ${next}` }
+}

@@ -1,7 +1,8 @@
 /** For tests of the link: a real gateway end on a free port, nodes that dial it, and a hand-driven peer. */
+import { randomBytes } from 'node:crypto'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { WebSocket, WebSocketServer } from 'ws'
+import { WebSocket } from 'ws'
 import { seededRandom } from '../../core/base/random.ts'
 import { encodeFrame, FRAME, readFrames, type FrameType } from '../../core/protocol/frame.ts'
 import {
@@ -116,7 +117,7 @@ export async function startGateway(
 }
 
 /** Of a server that listens on TCP. */
-function portOf(address: AddressInfo | string | null): number {
+export function portOf(address: AddressInfo | string | null): number {
   if (address === null || typeof address === 'string') throw new Error('no TCP port')
   return address.port
 }
@@ -290,20 +291,21 @@ export async function helloRaw(
   const peer = dialRaw(gateway)
   const { payload } = await peer.frames.find(({ type }) => type === FRAME.CHALLENGE)
   const challenge: Challenge = JSON.parse(payload.toString())
-  const nowMs = Date.now()
-  peer.send(
-    FRAME.HELLO,
-    0,
-    change({
-      version: 1,
-      node: identity.id,
-      nodeKey: identity.publicKey,
-      signature: identity.sign(HELLO_DOMAIN, helloText(challenge, 1, nowMs)),
-      nowMs,
-      offer: signOffer(identity, offerOf(identity, 1)),
-    }),
-  )
+  peer.send(FRAME.HELLO, 0, change(helloOf(identity, challenge, `127.0.0.1:${gateway.port}`)))
   return peer
+}
+
+/** What an honest node says to this challenge when it has dialled this address. */
+export function helloOf(identity: Identity, challenge: Challenge, address: string): Hello {
+  const nonce = randomBytes(32).toString('base64url')
+  const greeting = { version: 1, nowMs: Date.now(), nonce, address }
+  return {
+    ...greeting,
+    node: identity.id,
+    nodeKey: identity.publicKey,
+    signature: identity.sign(HELLO_DOMAIN, helloText(challenge, greeting)),
+    offer: signOffer(identity, offerOf(identity, 1)),
+  }
 }
 
 /** Dials by hand up to the WELCOME. */
@@ -314,47 +316,4 @@ export async function linkRaw(
   const peer = await helloRaw(gateway, identity)
   await peer.frames.find(({ type }) => type === FRAME.WELCOME)
   return { ...peer, link: await gateway.linked(identity.id) }
-}
-
-/** A gateway moved by hand, and a node that dials it at once, whenever its link ends. */
-export async function startHandDriven(): Promise<{
-  node: TestNode
-  /** The node's next connection. */
-  dialled: () => Promise<RawPeer>
-  close: () => Promise<void>
-}> {
-  const server = new WebSocketServer({ port: 0, host: '127.0.0.1', perMessageDeflate: false })
-  const peers = new Journal<RawPeer>()
-  server.on('connection', (ws) => peers.add(rawPeer(ws)))
-  await new Promise((resolve) => server.once('listening', resolve))
-  const node = startNode(`http://127.0.0.1:${portOf(server.address())}`, { random: () => 0 })
-  let taken = 0
-  return {
-    node,
-    dialled: async () => {
-      taken += 1
-      const peer = (await peers.count(taken))[taken - 1]
-      if (peer === undefined) throw new Error('a journal counted wrong')
-      return peer
-    },
-    close: async () => {
-      await node.client.close()
-      for (const ws of server.clients) ws.terminate()
-      await new Promise((resolve) => server.close(resolve))
-    },
-  }
-}
-
-/** What a hand-driven gateway says so that the node believes itself linked. */
-export function welcomeByHand(peer: RawPeer, heartbeatMs: number): void {
-  const { id, publicKey } = ephemeralIdentity('gw')
-  const nonce = 'n'.repeat(43)
-  peer.send(FRAME.CHALLENGE, 0, {
-    versions: [1],
-    gateway: id,
-    gatewayKey: publicKey,
-    nonce,
-    nowMs: 0,
-  })
-  peer.send(FRAME.WELCOME, 0, { link: 'link_1', version: 1, heartbeatMs })
 }

@@ -11,18 +11,21 @@ import type { Millis } from '../../core/base/time.ts'
 import {
   MAX_TUNNELS_PER_NODE,
   parsePurpose,
+  TUNNEL_ANSWER_DOMAIN,
+  TUNNEL_ANSWER_HEADER,
   TUNNEL_DOMAIN,
   TUNNEL_ID_HEADER,
   TUNNEL_IDLE_MS,
   TUNNEL_SIGNATURE_HEADER,
   TUNNEL_TOTAL_MS,
+  tunnelAnswerText,
   tunnelText,
   type OpenTunnel,
   type TunnelPurpose,
   type TunnelRefusalCode,
   type TunnelRefused,
 } from '../../core/protocol/tunnel.ts'
-import type { Identity } from '../keys/identity.ts'
+import { verifySignature, type Identity } from '../keys/identity.ts'
 import { TUNNEL_OPTIONS, TunnelStream } from './tunnel-stream.ts'
 
 /** What the gateway asks for. Answer once, within its time: `accept` when the other side stands ready, or `refuse`. */
@@ -45,9 +48,12 @@ export type TunnelDiallerOptions = {
 const TIMES = { idleMs: TUNNEL_IDLE_MS, totalMs: TUNNEL_TOTAL_MS }
 const TICK_MS = 5_000
 
+/** As it proved itself on the link. */
+export type ProvenGateway = { readonly gateway: string; readonly gatewayKey: string }
+
 type Asked = OpenTunnel & {
   readonly purpose: unknown
-  readonly gateway: string
+  readonly by: ProvenGateway
   readonly askedAt: Millis
   readonly sayNo: (refused: TunnelRefused) => void
 }
@@ -69,7 +75,7 @@ export class TunnelDialler {
   }
 
   /** OPEN_TUNNEL came. `sayNo` tells the link that it came on. */
-  asked(open: OpenTunnel, gateway: string, sayNo: (refused: TunnelRefused) => void): void {
+  asked(open: OpenTunnel, by: ProvenGateway, sayNo: (refused: TunnelRefused) => void): void {
     const { tunnel, withinMs } = open
     const purpose = parsePurpose(open.purpose)
     const refuse = (code: TunnelRefusalCode, message: string) => {
@@ -85,7 +91,7 @@ export class TunnelDialler {
     if (this.#asked.size + this.#open.size >= MAX_TUNNELS_PER_NODE)
       return refuse('tunnel_limit', `${MAX_TUNNELS_PER_NODE} tunnels are open`)
     this.#asked.add(tunnel)
-    const asked: Asked = { ...open, gateway, askedAt: now(), sayNo }
+    const asked: Asked = { ...open, by, askedAt: now(), sayNo }
     onTunnel({
       tunnel,
       purpose,
@@ -115,7 +121,8 @@ export class TunnelDialler {
     )
   }
 
-  #dial({ tunnel, secret, gateway, withinMs, askedAt }: Asked): Promise<Duplex> {
+  #dial(asked: Asked): Promise<Duplex> {
+    const { tunnel, secret, by, withinMs, askedAt } = asked
     const { url, identity, now } = this.#options
     const leftMs = askedAt + withinMs - now()
     if (this.#closed) throw new Fault('shutting_down', 'the node shuts down')
@@ -128,23 +135,37 @@ export class TunnelDialler {
         [TUNNEL_ID_HEADER]: tunnel,
         [TUNNEL_SIGNATURE_HEADER]: identity.sign(
           TUNNEL_DOMAIN,
-          tunnelText(gateway, tunnel, secret),
+          tunnelText(by.gateway, tunnel, secret),
         ),
       },
     })
     this.#sockets.add(ws)
     return new Promise((resolve, reject) => {
       let tcp: Socket | null = null
-      ws.on('upgrade', ({ socket }) => (tcp = socket))
+      let answer: string | string[] | undefined
+      ws.on('upgrade', ({ socket, headers }) => {
+        tcp = socket
+        answer = headers[TUNNEL_ANSWER_HEADER]
+      })
       ws.on('close', () => this.#sockets.delete(ws))
       ws.on('open', () => {
-        if (tcp !== null) resolve(this.#enter(ws, tcp))
+        if (!this.#proves(answer, asked)) {
+          ws.terminate()
+          reject(unproven(ws.url, by.gateway))
+        } else if (tcp !== null) resolve(this.#enter(ws, tcp))
       })
       ws.on('error', (cause) => {
         const message = `the gateway did not take the dial: ${reasonOf(cause)}`
         reject(new Fault('tunnel_lost', message, { cause }))
       })
     })
+  }
+
+  /** Whether the one who took the dial is the gateway that asked for it. */
+  #proves(answer: string | string[] | undefined, { tunnel, secret, by }: Asked): boolean {
+    if (typeof answer !== 'string') return false
+    const text = tunnelAnswerText(by.gateway, this.#options.identity.id, tunnel, secret)
+    return verifySignature(by.gatewayKey, TUNNEL_ANSWER_DOMAIN, text, answer)
   }
 
   #enter(ws: WebSocket, tcp: Socket): TunnelStream {
@@ -160,4 +181,12 @@ export class TunnelDialler {
     const now = this.#options.now()
     for (const stream of this.#open) stream.tick(now)
   }
+}
+
+function unproven(url: string, gateway: string): Fault {
+  const { origin, pathname } = new URL(url) // no user, no password
+  return new Fault(
+    'tunnel_unproven',
+    `${origin}${pathname} took the dial without the signature of ${gateway}, which asked for it; ask its operator what answers there`,
+  )
 }

@@ -12,18 +12,21 @@ import { Fault } from '../../core/base/refusal.ts'
 import type { Millis } from '../../core/base/time.ts'
 import {
   MAX_TUNNELS_PER_NODE,
+  TUNNEL_ANSWER_DOMAIN,
+  TUNNEL_ANSWER_HEADER,
   TUNNEL_DOMAIN,
   TUNNEL_ID_HEADER,
   TUNNEL_IDLE_MS,
   TUNNEL_OPEN_MS,
   TUNNEL_SIGNATURE_HEADER,
   TUNNEL_TOTAL_MS,
+  tunnelAnswerText,
   tunnelText,
   type OpenTunnel,
   type TunnelPurpose,
   type TunnelRefused,
 } from '../../core/protocol/tunnel.ts'
-import { verifySignature } from '../keys/identity.ts'
+import { verifySignature, type Identity } from '../keys/identity.ts'
 import { TUNNEL_OPTIONS, TunnelStream, type TunnelTimes } from './tunnel-stream.ts'
 
 export type TunnelLimits = TunnelTimes & {
@@ -68,17 +71,23 @@ type NodeTunnels = {
 }
 
 export class TunnelGate {
-  readonly #gateway: string
+  readonly #identity: Identity
   readonly #now: () => Millis
   readonly #limits: TunnelLimits
   readonly #sockets = new WebSocketServer({ ...TUNNEL_OPTIONS, noServer: true })
   readonly #pending = new Map<string, Pending>()
   readonly #nodes = new Map<string, NodeTunnels>()
+  /** The dials that are being taken. */
+  readonly #answers = new WeakMap<IncomingMessage, string>()
 
-  constructor(gateway: string, now: () => Millis, limits: Partial<TunnelLimits> = {}) {
-    this.#gateway = gateway
+  constructor(identity: Identity, now: () => Millis, limits: Partial<TunnelLimits> = {}) {
+    this.#identity = identity
     this.#now = now
     this.#limits = { ...DEFAULT_LIMITS, ...limits }
+    this.#sockets.on('headers', (headers, request) => {
+      const answer = this.#answers.get(request)
+      if (answer !== undefined) headers.push(`${TUNNEL_ANSWER_HEADER}: ${answer}`)
+    })
   }
 
   /**
@@ -127,6 +136,7 @@ export class TunnelGate {
     }
     // Single use, whatever becomes of the upgrade.
     this.#pending.delete(pending.tunnel)
+    this.#answers.set(request, this.#answerTo(pending))
     let stream: TunnelStream | null = null
     this.#sockets.handleUpgrade(request, socket, head, (ws) => {
       stream = new TunnelStream(ws, socket, this.#limits, this.#now)
@@ -186,8 +196,14 @@ export class TunnelGate {
     if (pending === undefined) return null
     const { secret, asked } = pending
     if (!sameText(headers.authorization ?? '', `Bearer ${secret}`)) return null
-    const text = tunnelText(this.#gateway, tunnel, secret)
+    const text = tunnelText(this.#identity.id, tunnel, secret)
     return verifySignature(asked.nodeKey, TUNNEL_DOMAIN, text, signature) ? pending : null
+  }
+
+  /** Proves to the node that the one who asked for the tunnel took its dial. */
+  #answerTo({ asked, tunnel, secret }: Pending): string {
+    const text = tunnelAnswerText(this.#identity.id, asked.node, tunnel, secret)
+    return this.#identity.sign(TUNNEL_ANSWER_DOMAIN, text)
   }
 
   #enter(node: string, stream: TunnelStream): void {

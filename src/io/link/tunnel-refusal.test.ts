@@ -3,18 +3,24 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { connect } from 'node:net'
 import { text } from 'node:stream/consumers'
-import { describe, it } from 'node:test'
+import { describe, it, type TestContext } from 'node:test'
 import { WebSocket } from 'ws'
 import { Fault } from '../../core/base/refusal.ts'
 import { FRAME } from '../../core/protocol/frame.ts'
 import {
   MAX_TUNNEL_MESSAGE_BYTES,
+  TUNNEL_ANSWER_DOMAIN,
+  TUNNEL_ANSWER_HEADER,
+  TUNNEL_DOMAIN,
   TUNNEL_ID_HEADER,
   TUNNEL_PATH,
+  tunnelAnswerText,
   tunnelRefusedSchema,
 } from '../../core/protocol/tunnel.ts'
-import { ephemeralIdentity } from '../keys/identity.ts'
-import { linkRaw, startHandDriven, startNode, welcomeByHand } from './test-kit.ts'
+import { ephemeralIdentity, type Identity } from '../keys/identity.ts'
+import { startHandDriven, welcomeByHand } from './hand-kit.ts'
+import { Journal, linkRaw, startNode } from './test-kit.ts'
+import type { IncomingTunnel } from './tunnel-dialler.ts'
 import { askedBy, dialled, dialTunnel, proofOf, setup, WEB } from './tunnel-kit.ts'
 
 const timeout = 60_000
@@ -96,7 +102,7 @@ describe('a tunnel that is refused', { timeout }, () => {
     const byHand = await startHandDriven()
     t.after(() => byHand.close())
     const peer = await byHand.dialled()
-    welcomeByHand(peer, 2000)
+    await welcomeByHand(peer, 2000)
     const open = { tunnel: 'tun_1', secret: 's'.repeat(43), withinMs: 1000 }
     peer.send(FRAME.OPEN_TUNNEL, 0, { ...open, purpose: { kind: 'teleport' }, later: true })
     const { payload } = await peer.frames.find(({ type }) => type === FRAME.TUNNEL_REFUSED)
@@ -200,6 +206,70 @@ describe('a dial by hand', { timeout }, () => {
       assert.match(error.message, message)
     })
   }
+})
+
+describe('a tunnel that somebody else answers', { timeout }, () => {
+  const gateway = ephemeralIdentity('gw')
+  const rival = ephemeralIdentity('gw')
+  const secret = 's'.repeat(43)
+  type Answer = (node: string) => string | null
+  const answerBy =
+    (signer: Identity, tunnel = 'tun_1', by = gateway.id, domain = TUNNEL_ANSWER_DOMAIN): Answer =>
+    (node) =>
+      signer.sign(domain, tunnelAnswerText(by, node, tunnel, secret))
+
+  /** A node that was asked for a tunnel on a proven link, and whose dial then is answered so. */
+  const asked = async (t: TestContext, answer: Answer) => {
+    const requests = new Journal<IncomingTunnel>()
+    const byHand = await startHandDriven({ onTunnel: (request) => requests.add(request) })
+    t.after(byHand.close)
+    const peer = await byHand.dialled()
+    await welcomeByHand(peer, 60_000, gateway)
+    byHand.server.on('headers', (headers) => {
+      const said = answer(byHand.node.identity.id)
+      if (said !== null) headers.push(`${TUNNEL_ANSWER_HEADER}: ${said}`)
+    })
+    const open = { tunnel: 'tun_1', secret, withinMs: 10_000, purpose: WEB }
+    peer.send(FRAME.OPEN_TUNNEL, 0, open)
+    const [request] = await requests.count(1)
+    assert.ok(request)
+    return { request, byHand }
+  }
+
+  const wrong: [string, Answer][] = [
+    ['without a signature', () => null],
+    ['with an empty signature', () => ''],
+    ['with the signature of another gateway', answerBy(rival)],
+    ['in the name of another gateway', answerBy(rival, 'tun_1', rival.id)],
+    ['with the signature for another tunnel', answerBy(gateway, 'tun_2')],
+    ['with a signature for another purpose', answerBy(gateway, 'tun_1', gateway.id, TUNNEL_DOMAIN)],
+    ['with the signature for another node', () => answerBy(gateway)(ephemeralIdentity('node').id)],
+  ]
+  for (const [what, answer] of wrong) {
+    it(`carries nothing when the answer comes ${what}`, async (t) => {
+      const { request, byHand } = await asked(t, answer)
+      const taken = byHand.dialled()
+      await rejects(
+        request.accept(),
+        'tunnel_unproven',
+        /127\.0\.0\.1:\d+\/v1\/nodes\/tunnel took /,
+      )
+      const peer = await taken
+      await peer.closed
+      assert.deepEqual(peer.frames.all, [])
+    })
+  }
+
+  it('is the tunnel when the gateway of the link answers', async (t) => {
+    const { request, byHand } = await asked(t, answerBy(gateway))
+    const taken = byHand.dialled()
+    const stream = await request.accept()
+    stream.on('error', () => {})
+    stream.destroy()
+    await (
+      await taken
+    ).closed
+  })
 })
 
 describe('a node that vanished', { timeout }, () => {

@@ -58,6 +58,13 @@ export const gatewayConfig = z.strictObject({
     .describe(
       'How tenants reach this gateway, e.g. https://gateway.example: the scheme and port of the addresses they are shown. Default: the address it listens on.',
     ),
+  nodeAddresses: z
+    .array(z.string().regex(/^[a-z0-9.[\]:-]{1,300}$/i))
+    .max(64)
+    .default([])
+    .describe(
+      "Under which addresses nodes dial this gateway besides publicUrl, `host` or `host:port`. Once it or publicUrl is set, nodes that dialled another are refused: a rival's machine between could otherwise pass this gateway's proof on and speak in its name.",
+    ),
   leaseDomain: z
     .string()
     .regex(/^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$/)

@@ -13,6 +13,7 @@ import { sendJson, sendRefusal } from '../../io/http/respond.ts'
 import { loadIdentity } from '../../io/keys/identity.ts'
 import { loadSecret } from '../../io/keys/secret.ts'
 import { createLinkServer } from '../../io/link/link-server.ts'
+import { addressOf } from '../../io/link/own-address.ts'
 import type { ObjectStore } from '../../io/objects/object-store.ts'
 import { openObjectStore } from '../../io/objects/open-store.ts'
 import { createPostgresStore } from '../../io/store/postgres-store.ts'
@@ -102,7 +103,13 @@ export async function startGateway(
     accepting: () => accepting,
     report,
   })
-  const links = createLinkServer({ identity, events: core.network.events, now: Date.now, logger })
+  const links = createLinkServer({
+    identity,
+    events: core.network.events,
+    now: Date.now,
+    logger,
+    addresses: nodeAddressesOf(config),
+  })
   const controlParts: ControlParts = {
     store,
     authenticate: async (authorization, scope) => {
@@ -233,6 +240,11 @@ async function checkObjects(objects: ObjectStore, logger: Logger): Promise<void>
       error: reasonOf(error),
     })
   }
+}
+
+/** None where the operator named none. */
+function nodeAddressesOf({ publicUrl, nodeAddresses }: GatewayConfig): readonly string[] {
+  return publicUrl === null ? nodeAddresses : [addressOf(publicUrl), ...nodeAddresses]
 }
 
 function publicPlace({ publicUrl, leaseDomain: domain }: GatewayConfig, port: number): PublicPlace {

@@ -118,7 +118,7 @@ export class Agent {
         if (!away) say(`no link to ${url}: ${reason}; trying again, next in ${seconds(retryInMs)}`)
         away = true
       },
-      onRefused: (code, message) => say(`${url} refuses this node (${code}): ${message}`),
+      onRefused: (code, message) => say(`${url} and this node cannot link (${code}): ${message}`),
     })
     return link
   }

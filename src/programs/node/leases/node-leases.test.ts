@@ -12,7 +12,7 @@ import { Journal, startGateway } from '../../../io/link/test-kit.ts'
 import { silentLogger } from '../../../io/telemetry/logger.ts'
 import { nodeConfig } from '../config.ts'
 import { createFakeEngine } from '../fake-engine.ts'
-import { startNode } from '../main.ts'
+import { startNode, type RunningNode } from '../main.ts'
 import { FAKE_FACTS, FakeRuntime, textOf } from './fake-runtime.ts'
 import { findRuntime, type FoundRuntime } from './find-runtime.ts'
 import { runOf } from './host-kit.ts'
@@ -126,7 +126,10 @@ const askFor = (node: string, gateway: string) =>
 async function setup(t: TestContext) {
   const gateway = await startGateway()
   const home = mkdtempSync(join(tmpdir(), 'baseload-node-'))
+  const nodes: RunningNode[] = []
+  // Nodes first: one that still runs writes into its home.
   t.after(async () => {
+    await Promise.all(nodes.map((node) => node.stop()))
     await gateway.close()
     rmSync(home, { recursive: true, force: true })
   })
@@ -164,7 +167,7 @@ async function setup(t: TestContext) {
       runtime: found,
       settleMs: 1,
     })
-    t.after(() => node.stop())
+    nodes.push(node)
     const offered = async () => {
       const link = await gateway.linked(node.id)
       if (link.offer.leases === null)
