@@ -13,10 +13,12 @@ import { startExec } from './exec.ts'
 import { getFiles, putFiles } from './files.ts'
 import { Firewall } from './firewall.ts'
 import { hostLimits } from './host-limits.ts'
-import { hasImage, loadImage, pullImage } from './images.ts'
+import { imageId, loadImage } from './images.ts'
+import { pullFor } from './lease-images.ts'
 import { LeaseRunner } from './lease-runner.ts'
 import { readLogs } from './logs.ts'
 import { instanceOf } from './names.ts'
+import { PrivateImages } from './private-images.ts'
 import { dialPort, openDatagrams, Turns, type Destination } from './reach.ts'
 import type { Runtime, RuntimeEvent } from './runtime.ts'
 import { SECCOMP_PROFILE } from './seccomp-profile.ts'
@@ -72,8 +74,8 @@ export async function openRuntime(options: RuntimeOptions): Promise<Runtime> {
 
   return {
     facts,
-    hasImage: (image) => hasImage(docker, image),
-    pull: (image, credentials, signal) => pullImage(docker, { image, credentials, signal }),
+    hasImage: async (image) => (await imageId(docker, image)) !== null,
+    pull: (image, credentials, signal) => pullFor(context, { image, credentials, signal }),
     loadImage: (archive) => loadImage(docker, archive),
     run: (spec, signal) => inOrder(spec.lease, () => runner.run(spec, signal)),
     recover: (current) => runner.recover(current),
@@ -112,12 +114,15 @@ async function contextOf(options: RuntimeOptions): Promise<Context> {
   if (block === null) throw new RangeError(`'${pool}' is no block of IPv4 addresses`)
   const instance = instanceOf(agent)
   const nameServers = options.nameServers ?? PUBLIC_NAME_SERVERS
+  const docker = openSocket(facts.socket)
+  await mkdir(folder, { recursive: true, mode: 0o700 })
   return {
-    docker: openSocket(facts.socket),
+    docker,
     facts,
     instance,
     firewall: new Firewall(instance, nameServers),
     pool: block,
+    privateImages: await PrivateImages.open(docker, join(folder, 'private-images.json')),
     cdiFolders: options.cdiFolders ?? CDI_FOLDERS,
     limits: { ...hostLimits(), ...limits },
     // Where the engine's name server is the host's, it asks whom the host asks.
@@ -131,7 +136,6 @@ async function seccompFor(facts: EngineFacts, folder: string): Promise<string> {
   const text = JSON.stringify(SECCOMP_PROFILE)
   if (!facts.quirks.seccompByPath) return text
   const path = join(folder, 'seccomp.json')
-  await mkdir(folder, { recursive: true })
   await writeFile(path, text)
   return path
 }

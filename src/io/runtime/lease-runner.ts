@@ -5,7 +5,7 @@ import { readCdiSpecs, resolveCdi } from './cdi.ts'
 import { containerOptions, limitsOf } from './container-options.ts'
 import type { Context } from './context.ts'
 import { ask, askLeniently } from './engine-socket.ts'
-import { hasImage, pullImage } from './images.ts'
+import { ensureImages } from './lease-images.ts'
 import { ensureNetwork, recallNetwork, removeNetwork } from './lease-network.ts'
 import { planLease, shapeOf, type ReplicaPlan } from './lease-plan.ts'
 import { hasLabels, LABEL, labelFilter, targetOf } from './names.ts'
@@ -44,9 +44,9 @@ export class LeaseRunner {
     const plans = planLease(spec)
     const there = await this.#list(spec.lease)
     await this.#leaveOldEpochs(spec, there)
-    await this.#ensureImages(spec, signal)
-    await ensureNetwork(this.#context, spec)
     const current = there.filter((one) => targetOf(one.Labels)?.epoch === spec.epoch)
+    await ensureImages(this.#context, { spec, current, signal })
+    await ensureNetwork(this.#context, spec)
     const surplus = current.filter((one) => !plans.some((plan) => isAt(plan.target, one)))
     await this.#remove(surplus, REPLACE_GRACE_S)
     // Replacing goes one by one, so that the other replicas serve meanwhile; what is new starts together.
@@ -140,16 +140,6 @@ export class LeaseRunner {
       there.filter((_, index) => epochs[index] !== epoch),
       STALE_GRACE_S,
     )
-  }
-
-  async #ensureImages({ lease, manifest }: LeaseSpec, signal: AbortSignal): Promise<void> {
-    const { docker, tell } = this.#context
-    const services = new Map(manifest.services.map((service) => [service.image, service]))
-    for (const { image, credentials } of services.values()) {
-      if (await hasImage(docker, image)) continue
-      for await (const progress of pullImage(docker, { image, credentials, signal }))
-        tell({ type: 'image.progress', lease, progress })
-    }
   }
 
   async #update(plan: ReplicaPlan, old: ContainerInfo, spec: LeaseSpec): Promise<void> {
