@@ -15,7 +15,7 @@ import { Firewall } from './firewall.ts'
 import { hostLimits } from './host-limits.ts'
 import { imageId, loadImage } from './images.ts'
 import { pullFor } from './lease-images.ts'
-import { LeaseRunner } from './lease-runner.ts'
+import { LeaseRunner, type InOrder } from './lease-runner.ts'
 import { readLogs } from './logs.ts'
 import { instanceOf } from './names.ts'
 import { PrivateImages } from './private-images.ts'
@@ -56,10 +56,10 @@ const FIREWALL_PAUSE_MS = 10_000
 export async function openRuntime(options: RuntimeOptions): Promise<Runtime> {
   const context = await contextOf(options)
   const { docker, firewall, facts } = context
-  const runner = new LeaseRunner(context)
   const turns = new Turns()
   const closing = new AbortController()
   const inOrder = lanes()
+  const runner = new LeaseRunner(context, inOrder)
   const watching = [
     watchDisk(context, () => runner.watches, {
       pauseMs: options.diskPauseMs ?? DISK_PAUSE_MS,
@@ -77,17 +77,22 @@ export async function openRuntime(options: RuntimeOptions): Promise<Runtime> {
     hasImage: async (image) => (await imageId(docker, image)) !== null,
     pull: (image, credentials, signal) => pullFor(context, { image, credentials, signal }),
     loadImage: (archive) => loadImage(docker, archive),
-    run: (spec, signal) => inOrder(spec.lease, () => runner.run(spec, signal)),
+    run: (spec, signal) => {
+      runner.leaveRemoved(spec.lease)
+      return inOrder(spec.lease, () => runner.run(spec, signal))
+    },
     recover: (current) => runner.recover(current),
     status: (lease) =>
       Promise.resolve(
         runner.watches.filter(({ at }) => at.lease === lease).map((watch) => watch.status()),
       ),
-    stop: (lease, how) =>
-      inOrder(lease, async () => {
+    stop: (lease, how) => {
+      runner.leaveRemoved(lease)
+      return inOrder(lease, async () => {
         await runner.stop(lease, how)
         turns.forget(lease)
-      }),
+      })
+    },
     dial: async (to) => await dialPort(addressOf(to), to),
     datagrams: async (to) => await openDatagrams(addressOf(to), to),
     exec: async (target, task) => await startExec(context, runner.find(target).id, task),
@@ -158,7 +163,7 @@ async function watchFirewall(
 }
 
 /** What is done to one lease is done one after the other; leases do not wait for each other. */
-function lanes(): <T>(lease: string, work: () => Promise<T>) => Promise<T> {
+function lanes(): InOrder {
   const last = new Map<string, Promise<unknown>>()
   return (lease, work) => {
     const next = (last.get(lease) ?? Promise.resolve()).then(work)

@@ -8,7 +8,7 @@ import { ask, askLeniently } from './engine-socket.ts'
 import { ensureImages } from './lease-images.ts'
 import { ensureNetwork, recallNetwork, removeNetwork } from './lease-network.ts'
 import { planLease, shapeOf, type ReplicaPlan } from './lease-plan.ts'
-import { hasLabels, LABEL, labelFilter, targetOf } from './names.ts'
+import { hasLabels, LABEL, labelFilter, targetOf, type Labels } from './names.ts'
 import { ReplicaWatch } from './replica-watch.ts'
 import type { Found, LeaseSpec, Target } from './runtime.ts'
 import { ensureVolumes, removeVolumes, restoreVolumes } from './volumes.ts'
@@ -18,13 +18,21 @@ const REPLACE_GRACE_S = 10
 /** Of one whose epoch was overtaken: its lease runs elsewhere by now, and two must not write in one name. */
 const STALE_GRACE_S = 1
 
+/** What is done to one lease is done one after the other. */
+export type InOrder = <T>(lease: string, work: () => Promise<T>) => Promise<T>
+
 export class LeaseRunner {
   readonly #context: Context
   /** By container id. */
   readonly #watches = new Map<string, ReplicaWatch>()
 
-  constructor(context: Context) {
+  /** By lease: as it was last told to run. */
+  readonly #specs = new Map<string, LeaseSpec>()
+  readonly #inOrder: InOrder
+
+  constructor(context: Context, inOrder: InOrder) {
     this.#context = context
+    this.#inOrder = inOrder
   }
 
   get watches(): readonly ReplicaWatch[] {
@@ -32,10 +40,9 @@ export class LeaseRunner {
   }
 
   /** Throws Fault `not_found`. */
-  find({ lease, service, replica }: Target): ReplicaWatch {
-    const found = this.watches.find(
-      ({ at }) => at.lease === lease && at.service === service && at.replica === replica,
-    )
+  find(target: Target): ReplicaWatch {
+    const { lease, service, replica } = target
+    const found = this.watches.find(({ at }) => isSame(at, target))
     if (found !== undefined) return found
     throw new Fault('not_found', `Lease ${lease} has no replica ${replica} of ${service} here.`)
   }
@@ -44,6 +51,7 @@ export class LeaseRunner {
     const plans = planLease(spec)
     const there = await this.#list(spec.lease)
     await this.#leaveOldEpochs(spec, there)
+    this.#specs.set(spec.lease, spec)
     const current = there.filter((one) => targetOf(one.Labels)?.epoch === spec.epoch)
     await ensureImages(this.#context, { spec, current, signal })
     await ensureNetwork(this.#context, spec)
@@ -59,13 +67,22 @@ export class LeaseRunner {
     const results = await Promise.allSettled(fresh.map(({ plan }) => this.#create(plan, spec)))
     const failed = results.find((result) => result.status === 'rejected')
     if (failed !== undefined) throw failed.reason
+    const isWanted = ({ at }: ReplicaWatch) => plans.some(({ target }) => isSame(target, at))
+    for (const watch of this.#watchesOf(spec.lease)) if (!isWanted(watch)) this.#drop(watch)
+  }
+
+  /** What comes next for this lease decides about containers that somebody removed: nobody else makes them anew. */
+  leaveRemoved(lease: string): void {
+    for (const watch of this.#watchesOf(lease)) if (watch.removed) watch.leave()
   }
 
   async stop(
     lease: string,
     { graceS, keepVolumes }: { graceS: number; keepVolumes: boolean },
   ): Promise<void> {
+    this.#specs.delete(lease)
     await this.#remove(await this.#list(lease), graceS)
+    for (const watch of this.#watchesOf(lease)) this.#drop(watch)
     await removeNetwork(this.#context, lease)
     await removeVolumes(this.#context, lease, { keepPersistent: keepVolumes })
   }
@@ -93,7 +110,7 @@ export class LeaseRunner {
   }
 
   async #adopt({ Id, Labels }: ContainerInfo): Promise<void> {
-    const watch = new ReplicaWatch(this.#context, Id, Labels)
+    const watch = this.#watchOf(Id, Labels)
     this.#watches.set(Id, watch)
     await watch.adopt()
   }
@@ -144,7 +161,10 @@ export class LeaseRunner {
 
   async #update(plan: ReplicaPlan, old: ContainerInfo, spec: LeaseSpec): Promise<void> {
     const { docker, facts } = this.#context
-    const watch = this.#watches.get(old.Id) ?? new ReplicaWatch(this.#context, old.Id, old.Labels)
+    const known = this.#watches.get(old.Id)
+    // It was gone when its watch looked, and is there again: an engine that was starting.
+    if (known?.removed === true) this.#drop(known)
+    const watch = this.#watches.get(old.Id) ?? this.#watchOf(old.Id, old.Labels)
     const same = old.Labels[LABEL.shape] === shapeOf(plan, facts.quirks.noLiveUpdate)
     if (!same || watch.status().stopped === 'disk') {
       await this.#remove([old], REPLACE_GRACE_S)
@@ -164,7 +184,8 @@ export class LeaseRunner {
     const options = containerOptions(plan, await this.#gpusOf(plan), this.#context)
     const container = await ask(`create ${plan.target.service}`, docker.createContainer(options))
     await restoreVolumes(container, { plan, made, restore })
-    const watch = new ReplicaWatch(this.#context, container.id, options.Labels ?? {})
+    const watch = this.#watchOf(container.id, options.Labels ?? {})
+    for (const old of this.watches) if (isSame(old.at, watch.at)) this.#drop(old)
     this.#watches.set(container.id, watch)
     await watch.start()
   }
@@ -176,11 +197,33 @@ export class LeaseRunner {
     return resolveCdi(gpus, await readCdiSpecs(cdiFolders))
   }
 
+  #watchOf(id: string, labels: Labels): ReplicaWatch {
+    const remake = (watch: ReplicaWatch, signal: AbortSignal) => this.#remake(watch, signal)
+    return new ReplicaWatch(this.#context, { id, labels, remake })
+  }
+
+  #remake(watch: ReplicaWatch, signal: AbortSignal): Promise<void> {
+    const { lease, epoch } = watch.at
+    return this.#inOrder(lease, async () => {
+      if (!watch.watching) return
+      const spec = this.#specs.get(lease)
+      if (spec?.epoch !== epoch)
+        throw new Error('it was removed, and nobody has said how to run it')
+      await this.run(spec, signal)
+    })
+  }
+
+  #watchesOf(lease: string): ReplicaWatch[] {
+    return this.watches.filter(({ at }) => at.lease === lease)
+  }
+
+  #drop(watch: ReplicaWatch): void {
+    watch.leave()
+    this.#watches.delete(watch.id)
+  }
+
   async #remove(going: readonly ContainerInfo[], graceS: number): Promise<void> {
-    for (const { Id } of going) {
-      this.#watches.get(Id)?.leave()
-      this.#watches.delete(Id)
-    }
+    for (const watch of going.flatMap(({ Id }) => this.#watches.get(Id) ?? [])) this.#drop(watch)
     await Promise.all(
       going.map(({ Id }) => removeContainer(this.#context.docker.getContainer(Id), graceS)),
     )
@@ -192,7 +235,10 @@ async function removeContainer(container: Container, graceS: number): Promise<vo
   await askLeniently('remove a container', container.remove({ force: true, v: true }))
 }
 
-const isAt = ({ service, replica }: Target, { Labels }: ContainerInfo): boolean => {
+const isSame = (a: Target, b: Target): boolean =>
+  a.lease === b.lease && a.service === b.service && a.replica === b.replica
+
+const isAt = (target: Target, { Labels }: ContainerInfo): boolean => {
   const at = targetOf(Labels)
-  return at !== null && at.service === service && at.replica === replica
+  return at !== null && isSame(at, target)
 }

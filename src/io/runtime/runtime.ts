@@ -42,8 +42,11 @@ export type RuntimeEvent =
   | ({
       readonly type: 'container.exited'
       readonly exitCode: number
-      /** Killed because it used more memory than its limit; an exit that nobody asked for, otherwise. */
-      readonly cause: 'exit' | 'oom'
+      /**
+       * `oom`: killed because it used more memory than its limit. `removed`: somebody removed the container; a restart
+       * makes another. `exit`: any other.
+       */
+      readonly cause: 'exit' | 'oom' | 'removed'
       /** Null: it stays as it is. */
       readonly restartInMs: number | null
     } & At)
