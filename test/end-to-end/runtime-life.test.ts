@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
 import { readdirSync } from 'node:fs'
 import { after, afterEach, before, describe, it } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { openSocket } from '../../src/io/runtime/engine-socket.ts'
 import { bridgeName, instanceOf, LABEL, labelFilter } from '../../src/io/runtime/names.ts'
 import type { LeaseSpec, Target } from '../../src/io/runtime/runtime.ts'
@@ -241,6 +242,7 @@ for (const name of ['docker', 'podman'] satisfies EngineName[])
         )
         assert.deepEqual(found, {
           adopted: [{ lease: 'mine', epoch: 1 }],
+          resting: [],
           stopped: [{ lease: 'stale', epoch: 1 }],
         })
         assert.equal((await bench.runtime.status('mine'))[0]?.state, 'running')
@@ -254,6 +256,29 @@ for (const name of ['docker', 'podman'] satisfies EngineName[])
         await bench.runtime.removeVolumes('stale')
       },
     )
+
+    it('starts nothing that an agent finds stopped, until it is told to', brief, async () => {
+      const docker = openSocket(bench.engine.socket)
+      const lease = leaseOf('rebooted', { web: { script: `echo started; ${REST}` }, other: {} })
+      await run(lease)
+      await bench.runtime.close()
+      const filters = labelFilter({ [LABEL.lease]: 'rebooted' })
+      const there = await docker.listContainers({ filters })
+      assert.equal(there.length, 2)
+      await Promise.all(there.map(({ Id }) => docker.getContainer(Id).stop({ t: 5 })))
+      await bench.reopen()
+      const found = await bench.runtime.recover(new Map([['rebooted', 1]]))
+      const resting = [{ lease: 'rebooted', epoch: 1 }]
+      assert.deepEqual(found, { adopted: [], resting, stopped: [] })
+      // Longer than the first pause of the restart policy.
+      await sleep(2_000)
+      assert.deepEqual(await docker.listContainers({ filters }), [])
+      await run(lease)
+      const states = (await bench.runtime.status('rebooted')).map(({ state }) => state)
+      assert.deepEqual(states, ['running', 'running'])
+      await until(() => logsOf(bench, at('rebooted', 'web')), /started\nstarted\n/)
+      await bench.runtime.stop('rebooted', quick)
+    })
 
     it(
       'makes anew what somebody removed, and says so where its policy does not',
@@ -287,7 +312,10 @@ for (const name of ['docker', 'podman'] satisfies EngineName[])
           [0, 'running', null],
           [1, 'running', null],
         ]
-        assert.deepEqual((await statesOf('taken')).toSorted(), both)
+        assert.deepEqual(
+          (await statesOf('taken')).toSorted(([a], [b]) => Number(a) - Number(b)),
+          both,
+        )
 
         const once = { restart: 'never' as const }
         await run(leaseOf('once', { web: {} }, once))

@@ -10,7 +10,7 @@ import { ensureNetwork, recallNetwork, removeNetwork } from './lease-network.ts'
 import { planLease, shapeOf, type ReplicaPlan } from './lease-plan.ts'
 import { hasLabels, LABEL, labelFilter, targetOf, type Labels } from './names.ts'
 import { ReplicaWatch } from './replica-watch.ts'
-import type { Found, LeaseSpec, Target } from './runtime.ts'
+import type { Found, LeaseSpec, Recovered, Target } from './runtime.ts'
 import { ensureVolumes, removeVolumes, restoreVolumes } from './volumes.ts'
 
 /** Of a container that an update replaces. */
@@ -87,21 +87,26 @@ export class LeaseRunner {
     await removeVolumes(this.#context, lease, { keepPersistent: keepVolumes })
   }
 
-  async recover(
-    current: ReadonlyMap<string, number>,
-  ): Promise<{ adopted: Found[]; stopped: Found[] }> {
+  async recover(current: ReadonlyMap<string, number>): Promise<Recovered> {
     const found = await this.#findLeases()
-    const adopted = found.filter(({ lease, epoch }) => current.get(lease) === epoch)
-    const stopped = found.filter((one) => !adopted.includes(one))
-    for (const { lease } of adopted) await recallNetwork(this.#context, lease)
+    const stopped = found.filter(({ lease, epoch }) => current.get(lease) !== epoch)
+    const own = found.filter((one) => !stopped.includes(one))
+    const adopted: Found[] = []
+    const resting: Found[] = []
+    for (const { lease } of own) await recallNetwork(this.#context, lease)
     // Also removes the rules of leases that are gone.
     await this.#context.firewall.apply()
-    for (const { lease } of adopted)
-      for (const one of await this.#list(lease))
-        if (!this.#watches.has(one.Id)) await this.#adopt(one)
+    for (const one of own) {
+      const containers = await this.#list(one.lease)
+      if (!containers.some(({ State }) => State === 'running')) resting.push(one)
+      else {
+        adopted.push(one)
+        for (const each of containers) if (!this.#watches.has(each.Id)) await this.#adopt(each)
+      }
+    }
     for (const { lease } of stopped)
       await this.stop(lease, { graceS: STALE_GRACE_S, keepVolumes: true })
-    return { adopted, stopped }
+    return { adopted, resting, stopped }
   }
 
   leaveAll(): void {

@@ -140,6 +140,13 @@ export type Stats = {
 
 export type Found = { readonly lease: string; readonly epoch: number }
 
+export type Recovered = {
+  readonly adopted: Found[]
+  /** Nothing of them runs. */
+  readonly resting: Found[]
+  readonly stopped: Found[]
+}
+
 export type Runtime = {
   readonly facts: EngineFacts
 
@@ -161,10 +168,10 @@ export type Runtime = {
    */
   run(spec: LeaseSpec, signal: AbortSignal): Promise<void>
   /**
-   * After a restart of the agent: watches over the leases whose epoch is `current` again, and stops the others, of
-   * which volumes stay.
+   * After a restart of the agent: of the leases whose epoch is `current`, watches again over those of which something
+   * runs, and leaves those alone that rest, until `run`. Stops the others, of which volumes stay.
    */
-  recover(current: ReadonlyMap<string, number>): Promise<{ adopted: Found[]; stopped: Found[] }>
+  recover(current: ReadonlyMap<string, number>): Promise<Recovered>
   status(lease: string): Promise<ReplicaStatus[]>
   /** Ends all of the lease and removes it; `graceS` between SIGTERM and SIGKILL. Nothing there: nothing to do. */
   stop(lease: string, options: { graceS: number; keepVolumes: boolean }): Promise<void>

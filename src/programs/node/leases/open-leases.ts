@@ -99,7 +99,7 @@ async function openOn(
   say(roomWords(capacity, leasePrices))
   const unpriced = unpricedWords(capacity.gpus, readPrices(leasePrices))
   for (const line of [...withheldWords(offered), ...unpriced]) say(line)
-  if (opened.running > 0) say(`leases that run on: ${opened.running}`)
+  if (opened.running > 0) say(`leases of an earlier run: ${opened.running}`)
   const ticker = setInterval(() => opened.tick(), TICK_MS)
   return {
     host: opened,
