@@ -3,9 +3,10 @@ import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
 import { readdirSync } from 'node:fs'
 import { after, afterEach, before, describe, it } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { openSocket } from '../../src/io/runtime/engine-socket.ts'
-import { bridgeName, instanceOf } from '../../src/io/runtime/names.ts'
-import type { LeaseSpec } from '../../src/io/runtime/runtime.ts'
+import { bridgeName, instanceOf, LABEL, labelFilter } from '../../src/io/runtime/names.ts'
+import type { LeaseSpec, Target } from '../../src/io/runtime/runtime.ts'
 import { containersUnavailable, type EngineName } from '../support/container-engines.ts'
 import {
   at,
@@ -241,6 +242,7 @@ for (const name of ['docker', 'podman'] satisfies EngineName[])
         )
         assert.deepEqual(found, {
           adopted: [{ lease: 'mine', epoch: 1 }],
+          resting: [],
           stopped: [{ lease: 'stale', epoch: 1 }],
         })
         assert.equal((await bench.runtime.status('mine'))[0]?.state, 'running')
@@ -252,6 +254,80 @@ for (const name of ['docker', 'podman'] satisfies EngineName[])
         })
         await bench.runtime.stop('mine', quick)
         await bench.runtime.removeVolumes('stale')
+      },
+    )
+
+    it('starts nothing that an agent finds stopped, until it is told to', brief, async () => {
+      const docker = openSocket(bench.engine.socket)
+      const lease = leaseOf('rebooted', { web: { script: `echo started; ${REST}` }, other: {} })
+      await run(lease)
+      await bench.runtime.close()
+      const filters = labelFilter({ [LABEL.lease]: 'rebooted' })
+      const there = await docker.listContainers({ filters })
+      assert.equal(there.length, 2)
+      await Promise.all(there.map(({ Id }) => docker.getContainer(Id).stop({ t: 5 })))
+      await bench.reopen()
+      const found = await bench.runtime.recover(new Map([['rebooted', 1]]))
+      const resting = [{ lease: 'rebooted', epoch: 1 }]
+      assert.deepEqual(found, { adopted: [], resting, stopped: [] })
+      // Longer than the first pause of the restart policy.
+      await sleep(2_000)
+      assert.deepEqual(await docker.listContainers({ filters }), [])
+      await run(lease)
+      const states = (await bench.runtime.status('rebooted')).map(({ state }) => state)
+      assert.deepEqual(states, ['running', 'running'])
+      await until(() => logsOf(bench, at('rebooted', 'web')), /started\nstarted\n/)
+      await bench.runtime.stop('rebooted', quick)
+    })
+
+    it(
+      'makes anew what somebody removed, and says so where its policy does not',
+      brief,
+      async () => {
+        const docker = openSocket(bench.engine.socket)
+        const removeAll = async (lease: string) => {
+          const filters = labelFilter({ [LABEL.lease]: lease })
+          const there = await docker.listContainers({ all: true, filters })
+          await Promise.all(there.map(({ Id }) => docker.getContainer(Id).remove({ force: true })))
+          return there.length
+        }
+        const statesOf = async (lease: string) =>
+          (await bench.runtime.status(lease)).map(({ replica, state, stopped }) => [
+            replica,
+            state,
+            stopped,
+          ])
+        const volumes = { data: { path: '/data' } }
+        const script = `echo run >>/data/log; cat /data/log; ${REST}`
+        await run(leaseOf('taken', { web: { script, volumes, count: 2 } }))
+        await until(() => logsOf(bench, at('taken', 'web', 1)), /run\n/)
+        assert.equal(await removeAll('taken'), 2)
+        for (const replica of [0, 1]) {
+          const isIts = (event: Target) => event.lease === 'taken' && event.replica === replica
+          const exit = await bench.event('container.exited', isIts)
+          assert.deepEqual([exit.cause, exit.restartInMs], ['removed', 1000])
+          await until(() => logsOf(bench, at('taken', 'web', replica)).catch(String), /(run\n){2}/)
+        }
+        const both = [
+          [0, 'running', null],
+          [1, 'running', null],
+        ]
+        assert.deepEqual(
+          (await statesOf('taken')).toSorted(([a], [b]) => Number(a) - Number(b)),
+          both,
+        )
+
+        const once = { restart: 'never' as const }
+        await run(leaseOf('once', { web: {} }, once))
+        await removeAll('once')
+        await bench.event('container.exited', ({ lease }) => lease === 'once')
+        assert.deepEqual(await statesOf('once'), [[0, 'exited', 'exit']])
+        await run(leaseOf('once', { web: { env: ['A=2'] } }, once))
+        assert.deepEqual(await statesOf('once'), [[0, 'running', null]])
+        await removeAll('once')
+        await bench.runtime.stop('once', quick)
+        assert.deepEqual(await statesOf('once'), [])
+        await bench.runtime.stop('taken', quick)
       },
     )
 

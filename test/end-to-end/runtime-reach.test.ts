@@ -8,6 +8,7 @@ import type { Duplex } from 'node:stream'
 import { after, afterEach, before, describe, it } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Fault } from '../../src/core/base/refusal.ts'
+import { openSocket } from '../../src/io/runtime/engine-socket.ts'
 import type { LeaseSpec, PullProgress } from '../../src/io/runtime/runtime.ts'
 import { containersUnavailable, type EngineName } from '../support/container-engines.ts'
 import {
@@ -226,6 +227,48 @@ for (const name of ['docker', 'podman'] satisfies EngineName[])
       }
     })
 
+    it(
+      "keeps an image that a tenant's password brought from who has none, under any name, over a restart",
+      brief,
+      async () => {
+        const login = { username: 'tenant', password: 'secret' }
+        const registry = await startRegistry(
+          await bench.archive('vault:1', { Cmd: ['echo', 'private'] }),
+          login,
+        )
+        const image = `${registry.host}/vault:1`
+        const credentials = { host: registry.host, ...login }
+        try {
+          await start(job('owner', { image, credentials }))
+          await until(() => logsOf(bench, at('owner', 'job')), /private/)
+          const { Id } = await openSocket(bench.engine.socket).getImage(image).inspect()
+          await bench.reopen()
+          await bench.runtime.recover(new Map([['owner', 1]]))
+          assert.equal(await bench.runtime.hasImage(image), true)
+          const refused = { code: 'image_unavailable' }
+          await assert.rejects(start(job('thief', { image })), {
+            ...refused,
+            message: /cannot be had: .*(unauthorized|no basic auth|authentication required)/i,
+          })
+          const wrong = { ...credentials, password: 'guessed' }
+          await assert.rejects(start(job('thief', { image, credentials: wrong })), refused)
+          await assert.rejects(start(job('thief', { image: Id })), refused)
+          await assert.rejects(start(job('thief', { image: Id.replace(/^sha256:/, '') })), refused)
+          assert.deepEqual(await bench.runtime.status('thief'), [])
+
+          await start(job('friend', { image, credentials }))
+          await until(() => logsOf(bench, at('friend', 'job')), /private/)
+        } finally {
+          await registry.close()
+        }
+        // The owner's containers were made from it: no registry is needed to go on.
+        await start(job('owner', { image, credentials }))
+        await assert.rejects(start(job('late', { image, credentials })), {
+          code: 'image_unavailable',
+        })
+      },
+    )
+
     it('gives GPUs by CDI: variables, files and devices', brief, async () => {
       await writeFile(join(cdi, 'library'), 'a driver\n')
       const library = { hostPath: join(cdi, 'library'), containerPath: '/driver', options: ['ro'] }
@@ -259,6 +302,9 @@ for (const name of ['docker', 'podman'] satisfies EngineName[])
       )
     })
   })
+
+const job = (lease: string, plan: Parameters<typeof leaseOf>[1][string]) =>
+  leaseOf(lease, { job: plan }, { restart: 'never' })
 
 type Destination = Parameters<Bench['runtime']['dial']>[0]
 

@@ -13,10 +13,12 @@ import { startExec } from './exec.ts'
 import { getFiles, putFiles } from './files.ts'
 import { Firewall } from './firewall.ts'
 import { hostLimits } from './host-limits.ts'
-import { hasImage, listImages, loadImage, pullImage } from './images.ts'
-import { LeaseRunner } from './lease-runner.ts'
+import { imageId, listImages, loadImage } from './images.ts'
+import { pullFor } from './lease-images.ts'
+import { LeaseRunner, type InOrder } from './lease-runner.ts'
 import { readLogs } from './logs.ts'
 import { instanceOf } from './names.ts'
+import { PrivateImages } from './private-images.ts'
 import { dialPort, openDatagrams, Turns, type Destination } from './reach.ts'
 import type { Runtime, RuntimeEvent } from './runtime.ts'
 import { SECCOMP_PROFILE } from './seccomp-profile.ts'
@@ -54,10 +56,10 @@ const FIREWALL_PAUSE_MS = 10_000
 export async function openRuntime(options: RuntimeOptions): Promise<Runtime> {
   const context = await contextOf(options)
   const { docker, firewall, facts } = context
-  const runner = new LeaseRunner(context)
   const turns = new Turns()
   const closing = new AbortController()
   const inOrder = lanes()
+  const runner = new LeaseRunner(context, inOrder)
   const watching = [
     watchDisk(context, () => runner.watches, {
       pauseMs: options.diskPauseMs ?? DISK_PAUSE_MS,
@@ -72,21 +74,26 @@ export async function openRuntime(options: RuntimeOptions): Promise<Runtime> {
 
   return {
     facts,
-    hasImage: (image) => hasImage(docker, image),
+    hasImage: async (image) => (await imageId(docker, image)) !== null,
+    pull: (image, credentials, signal) => pullFor(context, { image, credentials, signal }),
     images: () => listImages(docker),
-    pull: (image, credentials, signal) => pullImage(docker, { image, credentials, signal }),
     loadImage: (archive) => loadImage(docker, archive),
-    run: (spec, signal) => inOrder(spec.lease, () => runner.run(spec, signal)),
+    run: (spec, signal) => {
+      runner.leaveRemoved(spec.lease)
+      return inOrder(spec.lease, () => runner.run(spec, signal))
+    },
     recover: (current) => runner.recover(current),
     status: (lease) =>
       Promise.resolve(
         runner.watches.filter(({ at }) => at.lease === lease).map((watch) => watch.status()),
       ),
-    stop: (lease, how) =>
-      inOrder(lease, async () => {
+    stop: (lease, how) => {
+      runner.leaveRemoved(lease)
+      return inOrder(lease, async () => {
         await runner.stop(lease, how)
         turns.forget(lease)
-      }),
+      })
+    },
     dial: async (to) => await dialPort(addressOf(to), to),
     datagrams: async (to) => await openDatagrams(addressOf(to), to),
     exec: async (target, task) => await startExec(context, runner.find(target).id, task),
@@ -113,12 +120,15 @@ async function contextOf(options: RuntimeOptions): Promise<Context> {
   if (block === null) throw new RangeError(`'${pool}' is no block of IPv4 addresses`)
   const instance = instanceOf(agent)
   const nameServers = options.nameServers ?? PUBLIC_NAME_SERVERS
+  const docker = openSocket(facts.socket)
+  await mkdir(folder, { recursive: true, mode: 0o700 })
   return {
-    docker: openSocket(facts.socket),
+    docker,
     facts,
     instance,
     firewall: new Firewall(instance, nameServers),
     pool: block,
+    privateImages: await PrivateImages.open(docker, join(folder, 'private-images.json')),
     cdiFolders: options.cdiFolders ?? CDI_FOLDERS,
     limits: { ...hostLimits(), ...limits },
     // Where the engine's name server is the host's, it asks whom the host asks.
@@ -132,7 +142,6 @@ async function seccompFor(facts: EngineFacts, folder: string): Promise<string> {
   const text = JSON.stringify(SECCOMP_PROFILE)
   if (!facts.quirks.seccompByPath) return text
   const path = join(folder, 'seccomp.json')
-  await mkdir(folder, { recursive: true })
   await writeFile(path, text)
   return path
 }
@@ -155,7 +164,7 @@ async function watchFirewall(
 }
 
 /** What is done to one lease is done one after the other; leases do not wait for each other. */
-function lanes(): <T>(lease: string, work: () => Promise<T>) => Promise<T> {
+function lanes(): InOrder {
   const last = new Map<string, Promise<unknown>>()
   return (lease, work) => {
     const next = (last.get(lease) ?? Promise.resolve()).then(work)

@@ -2,7 +2,7 @@
 import type { Restart } from './runtime.ts'
 
 /** 128 + SIGKILL: what the kernel does to a process over its memory limit, and an engine to one that will not stop. */
-const KILLED = 137
+export const KILLED = 137
 
 /**
  * Engines are no sure witnesses: Podman 4 never reports it, Docker 20 under load misses about one in fifty. But when we

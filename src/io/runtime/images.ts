@@ -6,9 +6,14 @@ import { Fault } from '../../core/base/refusal.ts'
 import { ask, askIfThere } from './engine-socket.ts'
 import type { Credentials, PullProgress } from './runtime.ts'
 
-export async function hasImage(docker: Docker, image: string): Promise<boolean> {
-  return (await askIfThere(`look for ${image}`, docker.getImage(image).inspect())) !== null
+/** The engine's id of the image that has this name here, whatever kind of name it is; null: none has. */
+export async function imageId(docker: Docker, image: string): Promise<string | null> {
+  const there = await askIfThere(`look for ${image}`, docker.getImage(image).inspect())
+  return there === null ? null : bareId(there.Id)
 }
+
+/** Docker writes `sha256:` before it; Podman sometimes does. */
+export const bareId = (id: string): string => id.replace(/^sha256:/, '')
 
 /** All names and digests of what is present, newest image first. */
 export async function listImages(docker: Docker): Promise<string[]> {

@@ -5,12 +5,12 @@ import { readCdiSpecs, resolveCdi } from './cdi.ts'
 import { containerOptions, limitsOf } from './container-options.ts'
 import type { Context } from './context.ts'
 import { ask, askLeniently } from './engine-socket.ts'
-import { hasImage, pullImage } from './images.ts'
+import { ensureImages } from './lease-images.ts'
 import { ensureNetwork, recallNetwork, removeNetwork } from './lease-network.ts'
 import { planLease, shapeOf, type ReplicaPlan } from './lease-plan.ts'
-import { hasLabels, LABEL, labelFilter, targetOf } from './names.ts'
+import { hasLabels, LABEL, labelFilter, targetOf, type Labels } from './names.ts'
 import { ReplicaWatch } from './replica-watch.ts'
-import type { Found, LeaseSpec, Target } from './runtime.ts'
+import type { Found, LeaseSpec, Recovered, Target } from './runtime.ts'
 import { ensureVolumes, removeVolumes, restoreVolumes } from './volumes.ts'
 
 /** Of a container that an update replaces. */
@@ -18,13 +18,21 @@ const REPLACE_GRACE_S = 10
 /** Of one whose epoch was overtaken: its lease runs elsewhere by now, and two must not write in one name. */
 const STALE_GRACE_S = 1
 
+/** What is done to one lease is done one after the other. */
+export type InOrder = <T>(lease: string, work: () => Promise<T>) => Promise<T>
+
 export class LeaseRunner {
   readonly #context: Context
   /** By container id. */
   readonly #watches = new Map<string, ReplicaWatch>()
 
-  constructor(context: Context) {
+  /** By lease: as it was last told to run. */
+  readonly #specs = new Map<string, LeaseSpec>()
+  readonly #inOrder: InOrder
+
+  constructor(context: Context, inOrder: InOrder) {
     this.#context = context
+    this.#inOrder = inOrder
   }
 
   get watches(): readonly ReplicaWatch[] {
@@ -32,10 +40,9 @@ export class LeaseRunner {
   }
 
   /** Throws Fault `not_found`. */
-  find({ lease, service, replica }: Target): ReplicaWatch {
-    const found = this.watches.find(
-      ({ at }) => at.lease === lease && at.service === service && at.replica === replica,
-    )
+  find(target: Target): ReplicaWatch {
+    const { lease, service, replica } = target
+    const found = this.watches.find(({ at }) => isSame(at, target))
     if (found !== undefined) return found
     throw new Fault('not_found', `Lease ${lease} has no replica ${replica} of ${service} here.`)
   }
@@ -44,9 +51,10 @@ export class LeaseRunner {
     const plans = planLease(spec)
     const there = await this.#list(spec.lease)
     await this.#leaveOldEpochs(spec, there)
-    await this.#ensureImages(spec, signal)
-    await ensureNetwork(this.#context, spec)
+    this.#specs.set(spec.lease, spec)
     const current = there.filter((one) => targetOf(one.Labels)?.epoch === spec.epoch)
+    await ensureImages(this.#context, { spec, current, signal })
+    await ensureNetwork(this.#context, spec)
     const surplus = current.filter((one) => !plans.some((plan) => isAt(plan.target, one)))
     await this.#remove(surplus, REPLACE_GRACE_S)
     // Replacing goes one by one, so that the other replicas serve meanwhile; what is new starts together.
@@ -59,32 +67,46 @@ export class LeaseRunner {
     const results = await Promise.allSettled(fresh.map(({ plan }) => this.#create(plan, spec)))
     const failed = results.find((result) => result.status === 'rejected')
     if (failed !== undefined) throw failed.reason
+    const isWanted = ({ at }: ReplicaWatch) => plans.some(({ target }) => isSame(target, at))
+    for (const watch of this.#watchesOf(spec.lease)) if (!isWanted(watch)) this.#drop(watch)
+  }
+
+  /** What comes next for this lease decides about containers that somebody removed: nobody else makes them anew. */
+  leaveRemoved(lease: string): void {
+    for (const watch of this.#watchesOf(lease)) if (watch.removed) watch.leave()
   }
 
   async stop(
     lease: string,
     { graceS, keepVolumes }: { graceS: number; keepVolumes: boolean },
   ): Promise<void> {
+    this.#specs.delete(lease)
     await this.#remove(await this.#list(lease), graceS)
+    for (const watch of this.#watchesOf(lease)) this.#drop(watch)
     await removeNetwork(this.#context, lease)
     await removeVolumes(this.#context, lease, { keepPersistent: keepVolumes })
   }
 
-  async recover(
-    current: ReadonlyMap<string, number>,
-  ): Promise<{ adopted: Found[]; stopped: Found[] }> {
+  async recover(current: ReadonlyMap<string, number>): Promise<Recovered> {
     const found = await this.#findLeases()
-    const adopted = found.filter(({ lease, epoch }) => current.get(lease) === epoch)
-    const stopped = found.filter((one) => !adopted.includes(one))
-    for (const { lease } of adopted) await recallNetwork(this.#context, lease)
+    const stopped = found.filter(({ lease, epoch }) => current.get(lease) !== epoch)
+    const own = found.filter((one) => !stopped.includes(one))
+    const adopted: Found[] = []
+    const resting: Found[] = []
+    for (const { lease } of own) await recallNetwork(this.#context, lease)
     // Also removes the rules of leases that are gone.
     await this.#context.firewall.apply()
-    for (const { lease } of adopted)
-      for (const one of await this.#list(lease))
-        if (!this.#watches.has(one.Id)) await this.#adopt(one)
+    for (const one of own) {
+      const containers = await this.#list(one.lease)
+      if (!containers.some(({ State }) => State === 'running')) resting.push(one)
+      else {
+        adopted.push(one)
+        for (const each of containers) if (!this.#watches.has(each.Id)) await this.#adopt(each)
+      }
+    }
     for (const { lease } of stopped)
       await this.stop(lease, { graceS: STALE_GRACE_S, keepVolumes: true })
-    return { adopted, stopped }
+    return { adopted, resting, stopped }
   }
 
   leaveAll(): void {
@@ -93,7 +115,7 @@ export class LeaseRunner {
   }
 
   async #adopt({ Id, Labels }: ContainerInfo): Promise<void> {
-    const watch = new ReplicaWatch(this.#context, Id, Labels)
+    const watch = this.#watchOf(Id, Labels)
     this.#watches.set(Id, watch)
     await watch.adopt()
   }
@@ -142,19 +164,12 @@ export class LeaseRunner {
     )
   }
 
-  async #ensureImages({ lease, manifest }: LeaseSpec, signal: AbortSignal): Promise<void> {
-    const { docker, tell } = this.#context
-    const services = new Map(manifest.services.map((service) => [service.image, service]))
-    for (const { image, credentials } of services.values()) {
-      if (await hasImage(docker, image)) continue
-      for await (const progress of pullImage(docker, { image, credentials, signal }))
-        tell({ type: 'image.progress', lease, progress })
-    }
-  }
-
   async #update(plan: ReplicaPlan, old: ContainerInfo, spec: LeaseSpec): Promise<void> {
     const { docker, facts } = this.#context
-    const watch = this.#watches.get(old.Id) ?? new ReplicaWatch(this.#context, old.Id, old.Labels)
+    const known = this.#watches.get(old.Id)
+    // It was gone when its watch looked, and is there again: an engine that was starting.
+    if (known?.removed === true) this.#drop(known)
+    const watch = this.#watches.get(old.Id) ?? this.#watchOf(old.Id, old.Labels)
     const same = old.Labels[LABEL.shape] === shapeOf(plan, facts.quirks.noLiveUpdate)
     if (!same || watch.status().stopped === 'disk') {
       await this.#remove([old], REPLACE_GRACE_S)
@@ -174,7 +189,8 @@ export class LeaseRunner {
     const options = containerOptions(plan, await this.#gpusOf(plan), this.#context)
     const container = await ask(`create ${plan.target.service}`, docker.createContainer(options))
     await restoreVolumes(container, { plan, made, restore })
-    const watch = new ReplicaWatch(this.#context, container.id, options.Labels ?? {})
+    const watch = this.#watchOf(container.id, options.Labels ?? {})
+    for (const old of this.watches) if (isSame(old.at, watch.at)) this.#drop(old)
     this.#watches.set(container.id, watch)
     await watch.start()
   }
@@ -186,11 +202,33 @@ export class LeaseRunner {
     return resolveCdi(gpus, await readCdiSpecs(cdiFolders))
   }
 
+  #watchOf(id: string, labels: Labels): ReplicaWatch {
+    const remake = (watch: ReplicaWatch, signal: AbortSignal) => this.#remake(watch, signal)
+    return new ReplicaWatch(this.#context, { id, labels, remake })
+  }
+
+  #remake(watch: ReplicaWatch, signal: AbortSignal): Promise<void> {
+    const { lease, epoch } = watch.at
+    return this.#inOrder(lease, async () => {
+      if (!watch.watching) return
+      const spec = this.#specs.get(lease)
+      if (spec?.epoch !== epoch)
+        throw new Error('it was removed, and nobody has said how to run it')
+      await this.run(spec, signal)
+    })
+  }
+
+  #watchesOf(lease: string): ReplicaWatch[] {
+    return this.watches.filter(({ at }) => at.lease === lease)
+  }
+
+  #drop(watch: ReplicaWatch): void {
+    watch.leave()
+    this.#watches.delete(watch.id)
+  }
+
   async #remove(going: readonly ContainerInfo[], graceS: number): Promise<void> {
-    for (const { Id } of going) {
-      this.#watches.get(Id)?.leave()
-      this.#watches.delete(Id)
-    }
+    for (const watch of going.flatMap(({ Id }) => this.#watches.get(Id) ?? [])) this.#drop(watch)
     await Promise.all(
       going.map(({ Id }) => removeContainer(this.#context.docker.getContainer(Id), graceS)),
     )
@@ -202,7 +240,10 @@ async function removeContainer(container: Container, graceS: number): Promise<vo
   await askLeniently('remove a container', container.remove({ force: true, v: true }))
 }
 
-const isAt = ({ service, replica }: Target, { Labels }: ContainerInfo): boolean => {
+const isSame = (a: Target, b: Target): boolean =>
+  a.lease === b.lease && a.service === b.service && a.replica === b.replica
+
+const isAt = (target: Target, { Labels }: ContainerInfo): boolean => {
   const at = targetOf(Labels)
-  return at !== null && at.service === service && at.replica === replica
+  return at !== null && isSame(at, target)
 }

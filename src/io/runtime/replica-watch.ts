@@ -5,7 +5,7 @@ import { z } from 'zod'
 import { reasonOf } from '../../core/base/refusal.ts'
 import type { Context } from './context.ts'
 import { ask, askLeniently, statusOf } from './engine-socket.ts'
-import { exitCause, RestartPause } from './exit.ts'
+import { exitCause, KILLED, RestartPause } from './exit.ts'
 import { probeHealth, probePauseMs } from './health.ts'
 import { LABEL, networkName, targetOf, type Labels } from './names.ts'
 import { RESTARTS, type ReplicaStatus, type Restart } from './runtime.ts'
@@ -16,6 +16,9 @@ const ASK_AGAIN_MS = 1_000
 /** Of overlay file systems. */
 const layerSchema = z.object({ Data: z.object({ UpperDir: z.string() }) })
 
+/** Resolves when there is another container in the place of what this one watched. */
+type Remake = (watch: ReplicaWatch, signal: AbortSignal) => Promise<void>
+
 export class ReplicaWatch {
   readonly id: string
   readonly at: NonNullable<ReturnType<typeof targetOf>>
@@ -24,7 +27,10 @@ export class ReplicaWatch {
   readonly #container: Container
   readonly #left = new AbortController()
   readonly #pause = new RestartPause()
+  /** Makes the container anew, as its lease says now. */
+  readonly #remake: Remake
   #asked = false
+  #removed = false
   #stopped: 'exit' | 'disk' | null = null
   #healthy: boolean | null = null
   #restarts = 0
@@ -32,12 +38,16 @@ export class ReplicaWatch {
   /** Those who wait for the next start. */
   #starts: (() => void)[] = []
 
-  constructor(context: Context, id: string, labels: Labels) {
+  constructor(
+    context: Context,
+    { id, labels, remake }: { id: string; labels: Labels; remake: Remake },
+  ) {
     const at = targetOf(labels)
     if (at === null) throw new Error(`container ${id} has none of our labels`)
     this.id = id
     this.at = at
     this.labels = labels
+    this.#remake = remake
     this.#context = context
     this.#container = context.docker.getContainer(id)
   }
@@ -70,8 +80,13 @@ export class ReplicaWatch {
     return !this.#left.signal.aborted
   }
 
+  /** From outside: by none of our calls. */
+  get removed(): boolean {
+    return this.#removed
+  }
+
   get running(): boolean {
-    return this.#about?.State.Running === true
+    return !this.#removed && this.#about?.State.Running === true
   }
 
   get healthy(): boolean | null {
@@ -105,8 +120,8 @@ export class ReplicaWatch {
 
   status(): ReplicaStatus {
     const { State, Config } = this.#about ?? {}
-    const running = State?.Running === true
-    const ended = !running && State !== undefined && State.Status !== 'created'
+    const running = this.running
+    const ended = this.#removed || (!running && State !== undefined && State.Status !== 'created')
     return {
       ...this.at,
       image: Config?.Image ?? '',
@@ -114,7 +129,7 @@ export class ReplicaWatch {
       stopped: this.#stopped,
       healthy: this.#healthy,
       startedAt: Date.parse(State?.StartedAt ?? '') || 0,
-      exitCode: ended ? State.ExitCode : null,
+      exitCode: ended ? this.#exitCode : null,
       restarts: this.#restarts,
     }
   }
@@ -128,7 +143,7 @@ export class ReplicaWatch {
         if (!(await this.#afterExit(this.#about))) return
       } catch (thrown) {
         if (!this.watching) return
-        if (statusOf(thrown) === 404) return this.leave()
+        if (statusOf(thrown) === 404) return await this.#afterRemoval()
         this.#tellFailure(thrown)
         await this.#rest(ASK_AGAIN_MS)
       }
@@ -154,6 +169,36 @@ export class ReplicaWatch {
     this.#restarts += 1
     await this.#startAgain()
     return true
+  }
+
+  /** Somebody else removed it: what its policy says of an exit holds for that, too. */
+  async #afterRemoval(): Promise<void> {
+    const exitCode = this.#exitCode
+    const ranMs = this.running ? Date.now() - Date.parse(this.#about?.State.StartedAt ?? '') : 0
+    this.#removed = true
+    this.#healthy = null
+    let restartInMs =
+      this.#stopped === null ? this.#pause.next(this.#policy, { exitCode, ranMs }) : null
+    if (restartInMs === null) this.#stopped ??= 'exit'
+    this.#context.tell({
+      type: 'container.exited',
+      ...this.at,
+      exitCode,
+      cause: 'removed',
+      restartInMs,
+    })
+    while (restartInMs !== null) {
+      await this.#rest(restartInMs)
+      if (!this.watching) return
+      try {
+        return await this.#remake(this, this.#left.signal)
+      } catch (thrown) {
+        if (!this.watching) return
+        this.#tellFailure(thrown)
+        restartInMs = this.#pause.next('always', { exitCode, ranMs: 0 })
+      }
+    }
+    this.leave()
   }
 
   async #startAgain(): Promise<void> {
@@ -194,6 +239,12 @@ export class ReplicaWatch {
 
   #inspect(): Promise<ContainerInspectInfo> {
     return this.#container.inspect()
+  }
+
+  /** What ran when it was removed was killed for that. */
+  get #exitCode(): number {
+    const { Running = true, ExitCode = KILLED } = this.#about?.State ?? {}
+    return Running ? KILLED : ExitCode
   }
 
   get #policy(): Restart {

@@ -42,8 +42,11 @@ export type RuntimeEvent =
   | ({
       readonly type: 'container.exited'
       readonly exitCode: number
-      /** Killed because it used more memory than its limit; an exit that nobody asked for, otherwise. */
-      readonly cause: 'exit' | 'oom'
+      /**
+       * `oom`: killed because it used more memory than its limit. `removed`: somebody removed the container; a restart
+       * makes another. `exit`: any other.
+       */
+      readonly cause: 'exit' | 'oom' | 'removed'
       /** Null: it stays as it is. */
       readonly restartInMs: number | null
     } & At)
@@ -137,6 +140,13 @@ export type Stats = {
 
 export type Found = { readonly lease: string; readonly epoch: number }
 
+export type Recovered = {
+  readonly adopted: Found[]
+  /** Nothing of them runs. */
+  readonly resting: Found[]
+  readonly stopped: Found[]
+}
+
 export type Runtime = {
   readonly facts: EngineFacts
 
@@ -160,10 +170,10 @@ export type Runtime = {
    */
   run(spec: LeaseSpec, signal: AbortSignal): Promise<void>
   /**
-   * After a restart of the agent: watches over the leases whose epoch is `current` again, and stops the others, of
-   * which volumes stay.
+   * After a restart of the agent: of the leases whose epoch is `current`, watches again over those of which something
+   * runs, and leaves those alone that rest, until `run`. Stops the others, of which volumes stay.
    */
-  recover(current: ReadonlyMap<string, number>): Promise<{ adopted: Found[]; stopped: Found[] }>
+  recover(current: ReadonlyMap<string, number>): Promise<Recovered>
   status(lease: string): Promise<ReplicaStatus[]>
   /** Ends all of the lease and removes it; `graceS` between SIGTERM and SIGKILL. Nothing there: nothing to do. */
   stop(lease: string, options: { graceS: number; keepVolumes: boolean }): Promise<void>

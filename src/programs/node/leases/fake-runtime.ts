@@ -38,6 +38,8 @@ export class FakeRuntime implements Runtime {
   readonly copiedIn: { folder: string; tar: string }[] = []
   readonly statuses = new Map<string, ReplicaStatus[]>()
   recovered: ReadonlyMap<string, number> | null = null
+  /** Leases of which `recover` finds nothing that runs. */
+  readonly fallen = new Set<string>()
   /** What `recover` finds that nobody knows. */
   unknown: Found[] = []
   closed = false
@@ -83,8 +85,10 @@ export class FakeRuntime implements Runtime {
 
   async recover(current: ReadonlyMap<string, number>) {
     this.recovered = current
-    const adopted = [...current].map(([lease, epoch]) => ({ lease, epoch }))
-    return { adopted, stopped: this.unknown }
+    const found = [...current].map(([lease, epoch]) => ({ lease, epoch }))
+    const resting = found.filter(({ lease }) => this.fallen.has(lease))
+    const adopted = found.filter((one) => !resting.includes(one))
+    return { adopted, resting, stopped: this.unknown }
   }
 
   async status(lease: string): Promise<ReplicaStatus[]> {

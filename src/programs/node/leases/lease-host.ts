@@ -51,17 +51,17 @@ export const KEEP_VOLUMES_MS = DAY
 export const ORPHAN_MS = 30 * MINUTE
 const SAY_AGAIN_MS = MINUTE
 
-/** Reads what an earlier run left, and goes on with it. Throws when the runtime does not answer. */
+/** Goes on with what runs of an earlier run; the rest waits for a gateway's word. Throws when the runtime is silent. */
 export async function openLeaseHost(parts: HostParts): Promise<LeaseHost> {
   await parts.restores.open()
   const records = await parts.shelf.readAll()
   const running = records.filter(({ kept }) => kept === null)
-  const { stopped } = await parts.runtime.recover(
+  const { adopted, stopped } = await parts.runtime.recover(
     new Map(running.map(({ lease, epoch }) => [lease, epoch])),
   )
   for (const { lease, epoch } of stopped)
     parts.logger.warn('lease stopped: nothing is known of it', { lease, epoch })
-  return new LeaseHost(parts, records)
+  return new LeaseHost(parts, records, new Set(adopted.map(({ lease }) => lease)))
 }
 
 export class LeaseHost {
@@ -73,12 +73,12 @@ export class LeaseHost {
   #draining: boolean
   #closed = false
 
-  constructor(parts: HostParts, records: readonly LeaseRecord[] = []) {
+  constructor(parts: HostParts, records: readonly LeaseRecord[], alive: ReadonlySet<string>) {
     this.#parts = parts
     this.#book = new RoomBook(parts.room)
     this.#draining = parts.leaving ?? false
     this.#saidAt = parts.now()
-    for (const record of records) this.#resume(record)
+    for (const record of records) this.#resume(record, alive.has(record.lease))
   }
 
   get free(): RoomBook['free'] {
@@ -152,9 +152,9 @@ export class LeaseHost {
         this.#giveNotice(entry)
       }
       if (entry.asked !== null && now > entry.asked.untilMs) this.#expire(entry)
-      const awayMs = this.#gateways.awayMs(entry.gateway, now)
-      if (entry.tenancy !== null && awayMs > ORPHAN_MS)
-        this.#end(entry, unwanted(`no link to its gateway for ${Math.round(awayMs / MINUTE)} min`))
+      const awayMs = entry.tenancy?.unheardMs(this.#gateways.awayMs(entry.gateway, now)) ?? 0
+      if (awayMs > ORPHAN_MS)
+        this.#end(entry, unwanted(`no word of its gateway for ${Math.round(awayMs / MINUTE)} min`))
       const keptMs = now - (entry.kept?.kept?.untilMs ?? now)
       if (keptMs > 0 && entry.leaving === null) void this.#forget(entry)
       this.#dropEmpty(entry)
@@ -277,6 +277,7 @@ export class LeaseHost {
     for (const [lease, epoch] of named) {
       const entry = this.#entries.get(lease)
       const speaks = entry !== undefined && this.#gateways.maySpeak(gateway, entry.gateway)
+      if (speaks) entry.tenancy?.confirm(epoch)
       if (!speaks || (entry.tenancy === null && entry.asked === null))
         this.#gateways
           .newsOf(gateway)
@@ -350,7 +351,7 @@ export class LeaseHost {
     })
   }
 
-  #resume(record: LeaseRecord): void {
+  #resume(record: LeaseRecord, alive: boolean): void {
     const { lease, gateway, kept } = record
     const entry = this.#entryOf(lease, gateway)
     entry.occupy(occupyAgain(record, this.#parts.room, this.#book))
@@ -360,7 +361,7 @@ export class LeaseHost {
       return
     }
     entry.tenancy = new Tenancy(this.#tenancyParts(entry), record, false)
-    void entry.tenancy.run(record)
+    entry.tenancy.resume(alive)
   }
 
   /** Nobody started what was accepted; unless its volumes are still on their way. */

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { readdirSync } from 'node:fs'
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { describe, it } from 'node:test'
+import { describe, it, type TestContext } from 'node:test'
 import { setImmediate as turn } from 'node:timers/promises'
 import { FakeRuntime } from './fake-runtime.ts'
 import { gatewayOf, runOf, setupHost, stopOf } from './host-kit.ts'
@@ -115,7 +115,7 @@ describe('a gateway that stays away', { timeout }, () => {
     clock.now += 1
     host.tick()
     gateway.link()
-    assert.match((await gateway.heard('stopped')).reason, /no link to its gateway for 30 min/)
+    assert.match((await gateway.heard('stopped')).reason, /no word of its gateway for 30 min/)
     assert.equal(runtime.stops[0]?.keepVolumes, true)
   })
 })
@@ -142,6 +142,77 @@ describe('an agent that restarts', { timeout }, () => {
     await gateway.heard('stopped')
   })
 })
+
+describe('a machine that was rebooted', { timeout }, () => {
+  it('starts nothing until its gateway names the epoch, and then at once', async (t) => {
+    const { host, gateway, runtime, clock } = await reboot(t)
+    gateway.link()
+    clock.now += 60_000
+    host.tick()
+    for (let i = 0; i < 10; i++) await turn()
+    assert.deepEqual([runtime.specs, gateway.reports.all], [[], []])
+    assert.equal(host.free.cpuMilli, 3500)
+    host.command(GATEWAY, { kind: 'keep', leases: [{ lease: LEASE, epoch: 1 }] })
+    await gateway.heardPhase('running')
+    host.command(GATEWAY, { kind: 'keep', leases: [{ lease: LEASE, epoch: 1 }] })
+    for (let i = 0; i < 10; i++) await turn()
+    assert.equal(runtime.specs.length, 1)
+  })
+
+  it('starts when it is told to run what it has', async (t) => {
+    const { host, gateway, runtime, run } = await reboot(t)
+    gateway.link()
+    host.command(GATEWAY, run)
+    await gateway.heardPhase('running')
+    assert.equal(runtime.specs.length, 1)
+  })
+
+  it('never starts what another node has by now, and keeps its volumes', async (t) => {
+    for (const leases of [[], [{ lease: LEASE, epoch: 2 }]]) {
+      const { host, gateway, runtime } = await reboot(t)
+      gateway.link()
+      host.command(GATEWAY, { kind: 'keep', leases })
+      assert.match((await gateway.heard('stopped')).reason, /^stale/)
+      assert.deepEqual(runtime.specs, [])
+      assert.equal(runtime.stops[0]?.keepVolumes, true)
+    }
+  })
+
+  it("does not hear a stranger's word", async (t) => {
+    const { host, runtime } = await reboot(t)
+    const other = gatewayOf(host, 'gw_other')
+    other.link()
+    host.command('gw_other', { kind: 'keep', leases: [{ lease: LEASE, epoch: 1 }] })
+    await other.heard('stopped')
+    assert.deepEqual([runtime.specs, runtime.stops], [[], []])
+  })
+
+  it('gives up what nobody names for half an hour, with or without a link', async (t) => {
+    for (const linked of [true, false]) {
+      const { host, gateway, runtime, clock } = await reboot(t)
+      if (linked) gateway.link()
+      clock.now += ORPHAN_MS
+      host.tick()
+      assert.equal(runtime.stops.length, 0)
+      clock.now += 1
+      host.tick()
+      if (!linked) gateway.link()
+      assert.match((await gateway.heard('stopped')).reason, /no word of its gateway for 30 min/)
+      assert.deepEqual(runtime.specs, [])
+    }
+  })
+})
+
+/** With a lease whose containers do not run any more, and no gateway yet. */
+async function reboot(t: TestContext) {
+  const site = await setupHost(t)
+  const { run } = await site.lease()
+  await site.host.close()
+  const runtime = new FakeRuntime()
+  runtime.fallen.add(LEASE)
+  const host = await site.open(runtime)
+  return { clock: site.clock, run, runtime, host, gateway: gatewayOf(host) }
+}
 
 describe('volumes that are kept', { timeout }, () => {
   it('take their disk for a day, and are removed then', async (t) => {

@@ -50,7 +50,7 @@ describe('a node with a container engine', { timeout }, () => {
 
     gateway.events.all.length = 0
     const second = await start()
-    await second.said.find((line) => line === 'leases that run on: 1')
+    await second.said.find((line) => line === 'leases of an earlier run: 1')
     await reported('status', (one) => one.kind === 'status' && one.phase === 'running')
     const again = await second.offered()
     again.lease({ kind: 'keep', leases: [] })

@@ -122,7 +122,7 @@ async function openOn(
   say(roomWords(capacity, settings))
   const unpriced = program === null ? unpricedWords(capacity.gpus, readPrices(leasePrices)) : []
   for (const line of [...withheldWords(offered), ...unpriced]) say(line)
-  if (opened.running > 0) say(`leases that run on: ${opened.running}`)
+  if (opened.running > 0) say(`leases of an earlier run: ${opened.running}`)
   const held = (images = new HeldImages(runtime, logger))
   await held.look()
   const looker = setInterval(() => void held.look(), IMAGES_EVERY_MS)

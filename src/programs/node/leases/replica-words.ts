@@ -51,6 +51,11 @@ export function eventWords(event: ContainerEvent): { type: string; message: stri
         event.restartInMs === null
           ? 'it stays so'
           : `restarting in ${(event.restartInMs / 1000).toFixed(1)} s`
+      if (event.cause === 'removed')
+        return {
+          type: 'container.removed',
+          message: `${name} was removed by somebody at its node; ${next}`,
+        }
       return event.cause === 'oom'
         ? { type: 'container.oom', message: `${name} used more memory than it leased; ${next}` }
         : { type: event.type, message: `${name} exited with ${event.exitCode}; ${next}` }

@@ -65,8 +65,14 @@ describe('a lease that runs', { timeout }, () => {
         'running: ',
       ],
       [
+        { type: 'container.exited', ...AT, exitCode: 137, cause: 'removed', restartInMs: 1000 },
+        { state: 'exited', exitCode: 137 },
+        'container.removed: web/0 was removed by somebody at its node; restarting in 1.0 s',
+        'degraded: web/0 exited with 137',
+      ],
+      [
         { type: 'container.health', ...AT, healthy: false },
-        { healthy: false },
+        { state: 'running', healthy: false },
         'container.unhealthy: web/0 is unhealthy',
         'degraded: web/0 is unhealthy',
       ],

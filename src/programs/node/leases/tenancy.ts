@@ -61,6 +61,8 @@ export class Tenancy {
   #record: LeaseRecord
   #foreign: boolean
   #ending: Ending | null = null
+  /** Since when it waits for a gateway's word; null: it does not. */
+  #heldAt: Millis | null = null
   #work: Promise<unknown> = Promise.resolve()
   #current = new AbortController()
   #starting = false
@@ -89,7 +91,9 @@ export class Tenancy {
   /** Whether it was told to run exactly so, and did not fail. */
   runsAs(record: LeaseRecord): boolean {
     const failed = this.#status?.phase === 'failed'
-    return !failed && JSON.stringify(record) === JSON.stringify(this.#record)
+    return (
+      !failed && this.#heldAt === null && JSON.stringify(record) === JSON.stringify(this.#record)
+    )
   }
 
   /**
@@ -97,9 +101,30 @@ export class Tenancy {
    * it failed, or something else was wished for meanwhile.
    */
   run(record: LeaseRecord): Promise<boolean> {
+    this.#heldAt = null
     this.#record = record
     const signal = this.#next()
     return this.#then(() => this.#run(record, signal))
+  }
+
+  /**
+   * After a restart of the agent. What is not `alive` may be another node's by now: nothing of it starts until a gateway
+   * names its epoch.
+   */
+  resume(alive: boolean): void {
+    if (alive) void this.run(this.#record)
+    else this.#heldAt = this.#parts.now()
+  }
+
+  /** A gateway has named it. */
+  confirm(epoch: number): void {
+    if (this.#heldAt === null || this.isEnding || epoch !== this.#record.epoch) return
+    void this.run(this.#record)
+  }
+
+  /** How long no gateway has been heard that wants it, when its own is away for so long. */
+  unheardMs(awayMs: Millis): Millis {
+    return this.#heldAt === null ? awayMs : Math.max(awayMs, this.#parts.now() - this.#heldAt)
   }
 
   /** True when nothing of it is left but what is to be kept: it tries until then. False when the agent leaves first. */
