@@ -3,7 +3,7 @@
  * and knows after a restart what runs. Its owner calls `tick` about once a second.
  */
 import { reasonOf } from '../../../core/base/refusal.ts'
-import { DAY, MINUTE, type Millis } from '../../../core/base/time.ts'
+import { MINUTE, type Millis } from '../../../core/base/time.ts'
 import {
   MAX_ASK_MS,
   MAX_LEASES_PER_NODE,
@@ -16,13 +16,14 @@ import type { Runtime, RuntimeEvent } from '../../../io/runtime/runtime.ts'
 import type { Logger } from '../../../io/telemetry/logger.ts'
 import { acceptAsk, occupyAgain } from './acceptance.ts'
 import type { Ask, AskRefusal, Seller } from './ask-check.ts'
+import { putAway, removeKept } from './kept-volumes.ts'
 import { LeaseEntry, type Asked } from './lease-entry.ts'
 import { LeaseGateways } from './lease-gateways.ts'
 import { clip, type SendReport } from './lease-news.ts'
 import type { Opener } from './lease-secrets.ts'
 import type { LeaseRecord, LeaseShelf } from './lease-shelf.ts'
 import type { RestoreSpool } from './restore-spool.ts'
-import { hasPersistent, keptNeedOf, RoomBook, type HostRoom } from './room.ts'
+import { RoomBook, type HostRoom } from './room.ts'
 import { Tenancy, unwanted, type Ending, type TenancyParts } from './tenancy.ts'
 
 export type HostParts = {
@@ -45,8 +46,6 @@ type Run = Extract<LeaseCommand, { kind: 'run' }>
 type Stop = Extract<LeaseCommand, { kind: 'stop' }>
 type Keep = Extract<LeaseCommand, { kind: 'keep' }>
 
-/** Data of an ended lease, where its tenant may still want it. */
-export const KEEP_VOLUMES_MS = DAY
 /** A gateway that is away for so long has given the lease to another node. */
 export const ORPHAN_MS = 30 * MINUTE
 const SAY_AGAIN_MS = MINUTE
@@ -293,55 +292,24 @@ export class LeaseHost {
       .then((ended) => (ended ? this.#ended(entry, tenancy.record, ending) : undefined))
   }
 
-  /** Never rejects: what the disk does not take is only known until the next start, which then looks again. */
-  async #ended(
-    entry: LeaseEntry,
-    record: LeaseRecord,
-    { keepVolumes, reason, stale }: Ending,
-  ): Promise<void> {
-    const { shelf, room, now, logger } = this.#parts
-    const { lease, epoch, group } = record
-    const need = keptNeedOf(group, room)
-    const keeps = keepVolumes && hasPersistent(group)
-    const kept = keeps ? { ...record, kept: { untilMs: now() + KEEP_VOLUMES_MS, stale } } : null
-    try {
-      await (kept === null ? shelf.remove(lease) : shelf.write(kept))
-    } catch (error) {
-      logger.error('lease file not changed', { lease, error: reasonOf(error) })
-    }
-    entry.release()
-    if (kept !== null && !('short' in need))
-      entry.occupy(this.#book.takeAgain(lease, need, new Map()))
-    entry.tenancy = null
-    entry.kept = kept
+  async #ended(entry: LeaseEntry, record: LeaseRecord, ending: Ending): Promise<void> {
+    await putAway(entry, { record, ending, book: this.#book }, this.#parts)
     entry.leaving = null
     this.#dropEmpty(entry)
+    const { lease, epoch } = record
     this.#gateways
       .newsOf(entry.gateway)
-      .state({ kind: 'stopped', lease, epoch, reason: clip(reason, 500) })
+      .state({ kind: 'stopped', lease, epoch, reason: clip(ending.reason, 500) })
   }
 
   /** Removes volumes that were kept; what does not work now is tried again at the next tick. */
   #forget(entry: LeaseEntry): Promise<void> {
-    const forgetting = this.#removeKept(entry).finally(() => {
+    const forgetting = removeKept(entry, this.#parts).finally(() => {
       entry.leaving = null
       this.#dropEmpty(entry)
     })
     entry.leaving = forgetting
     return forgetting
-  }
-
-  async #removeKept(entry: LeaseEntry): Promise<void> {
-    const { runtime, shelf, logger } = this.#parts
-    const { lease } = entry
-    try {
-      await runtime.removeVolumes(lease)
-      await shelf.remove(lease)
-      entry.release()
-      entry.kept = null
-    } catch (error) {
-      logger.error('volumes not removed', { lease, error: reasonOf(error) })
-    }
   }
 
   /** When what is being taken down is gone. */

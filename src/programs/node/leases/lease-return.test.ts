@@ -7,7 +7,8 @@ import { describe, it, type TestContext } from 'node:test'
 import { setImmediate as turn } from 'node:timers/promises'
 import { FakeRuntime } from './fake-runtime.ts'
 import { gatewayOf, runOf, setupHost, stopOf } from './host-kit.ts'
-import { KEEP_VOLUMES_MS, ORPHAN_MS } from './lease-host.ts'
+import { KEEP_VOLUMES_MS } from './kept-volumes.ts'
+import { ORPHAN_MS } from './lease-host.ts'
 import { GATEWAY, GIB, LEASE, manifestOf } from './test-kit.ts'
 
 const timeout = 20_000
