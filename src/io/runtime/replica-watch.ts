@@ -140,6 +140,11 @@ export class ReplicaWatch {
         await this.#container.wait({ abortSignal: this.#left.signal })
         this.#about = await this.#inspect()
         if (!this.watching || this.#about.State.Running) continue
+        // Docker kills first and removes then: what it says meanwhile is no exit of the container's own.
+        if (this.#about.State.Status === 'removing') {
+          await this.#rest(ASK_AGAIN_MS)
+          continue
+        }
         if (!(await this.#afterExit(this.#about))) return
       } catch (thrown) {
         if (!this.watching) return
