@@ -16,6 +16,7 @@ import { startGateway, startNode } from '../../../io/link/test-kit.ts'
 import { silentLogger } from '../../../io/telemetry/logger.ts'
 import { textOf } from './fake-runtime.ts'
 import { runOf, setupHost } from './host-kit.ts'
+import { ExecSessions } from './exec-sessions.ts'
 import { serveTunnel } from './lease-tunnels.ts'
 import { GATEWAY, LEASE } from './test-kit.ts'
 
@@ -27,6 +28,7 @@ const SHELL: TunnelPurpose = {
   ...AT,
   command: ['sh'],
   stdin: true,
+  session: null,
   terminal: null,
 }
 
@@ -234,7 +236,7 @@ async function setup(t: TestContext) {
   const kit = await setupHost(t)
   await kit.lease()
   const { host, runtime, restores } = kit
-  const parts = { host, runtime, restores, now: Date.now, logger: silentLogger }
+  const parts = { host, runtime, restores, sessions: new ExecSessions(), now: Date.now, logger: silentLogger }
   const server = await startGateway()
   t.after(() => server.close())
   const node = startNode(server.url, {

@@ -10,6 +10,7 @@ import { loadSealingKey } from '../../../io/keys/sealed-box.ts'
 import { signSealingKey } from '../../../io/keys/secret-envelope.ts'
 import type { Runtime, RuntimeEvent } from '../../../io/runtime/runtime.ts'
 import type { Logger } from '../../../io/telemetry/logger.ts'
+import { ExecSessions } from './exec-sessions.ts'
 import type { FoundRuntime } from './find-runtime.ts'
 import { findHostGpus, unpricedWords, withheldWords } from './host-gpus.ts'
 import { openLeaseHost, type LeaseHost } from './lease-host.ts'
@@ -100,13 +101,15 @@ async function openOn(
   const unpriced = unpricedWords(capacity.gpus, readPrices(leasePrices))
   for (const line of [...withheldWords(offered), ...unpriced]) say(line)
   if (opened.running > 0) say(`leases that run on: ${opened.running}`)
+  const sessions = new ExecSessions()
   const ticker = setInterval(() => opened.tick(), TICK_MS)
   return {
     host: opened,
-    tunnels: { host: opened, runtime, restores, now, logger },
+    tunnels: { host: opened, runtime, restores, sessions, now, logger },
     offer: { capacity, prices: leasePrices, sealing: signSealingKey(identity, sealing) },
     close: async () => {
       clearInterval(ticker)
+      sessions.close()
       await opened.close()
     },
   }
