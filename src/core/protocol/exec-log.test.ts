@@ -1,12 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { decodeTaken, encodeTaken, EXEC_LOG_BYTES, ExecLog, isCounted } from './exec-log.ts'
-import {
-  encodeExecFrame,
-  EXEC_CHANNEL,
-  ExecDecoder,
-  MAX_EXEC_PAYLOAD_BYTES,
-} from './tunnel.ts'
+import { encodeExecFrame, EXEC_CHANNEL, ExecDecoder, MAX_EXEC_PAYLOAD_BYTES } from './tunnel.ts'
 
 const LARGEST = encodeExecFrame(EXEC_CHANNEL.STDOUT, new Uint8Array(MAX_EXEC_PAYLOAD_BYTES))
 const SMALLEST = encodeExecFrame(EXEC_CHANNEL.STDOUT, new Uint8Array(1))
@@ -17,8 +12,14 @@ describe('the log of a session', () => {
     for (const byte of [0, 1, 2]) log.add(Uint8Array.of(byte))
     assert.equal(log.end, 3)
     log.release(2)
-    assert.deepEqual([0, 1, 2, 3].map((n) => log.at(n)?.[0]), [undefined, undefined, 2, undefined])
-    assert.deepEqual([1, 2, 3, 4].map((n) => log.has(n)), [false, true, true, false])
+    assert.deepEqual(
+      [0, 1, 2, 3].map((n) => log.at(n)?.[0]),
+      [undefined, undefined, 2, undefined],
+    )
+    assert.deepEqual(
+      [1, 2, 3, 4].map((n) => log.has(n)),
+      [false, true, true, false],
+    )
     log.release(1)
     assert.equal(log.at(2)?.[0], 2, 'what was taken once stays taken')
     log.release(3)

@@ -18,7 +18,14 @@ describe('tunnel purposes', () => {
   it('reads each kind, and drops fields that a later software added', () => {
     const tcp = { kind: 'tcp', ...place, port: 80 }
     assert.deepEqual(parsePurpose({ ...tcp, later: true }), tcp)
-    const exec = { kind: 'exec', ...place, command: ['sh'], stdin: true, terminal: null, session: null }
+    const exec = {
+      kind: 'exec',
+      ...place,
+      command: ['sh'],
+      stdin: true,
+      terminal: null,
+      session: null,
+    }
     const logs = { tailLines: 10, sinceMs: null, timestamps: false, follow: true }
     for (const purpose of [
       { kind: 'udp', ...place, port: 53 },

@@ -236,7 +236,14 @@ async function setup(t: TestContext) {
   const kit = await setupHost(t)
   await kit.lease()
   const { host, runtime, restores } = kit
-  const parts = { host, runtime, restores, sessions: new ExecSessions(), now: Date.now, logger: silentLogger }
+  const parts = {
+    host,
+    runtime,
+    restores,
+    sessions: new ExecSessions(),
+    now: Date.now,
+    logger: silentLogger,
+  }
   const server = await startGateway()
   t.after(() => server.close())
   const node = startNode(server.url, {
