@@ -164,6 +164,31 @@ describe('a shell in a lease', { timeout }, () => {
     assert.deepEqual(shell.signals, ['SIGINT'])
   })
 
+  it('is come back to by its secret, and is nobody else’s', async (t) => {
+    const { runtime, open } = await setup(t)
+    const shell = fakeShell()
+    runtime.executing = () => shell.exec
+    const secret = 's'.repeat(43)
+    const first = await open({ ...SHELL, session: { secret, taken: null } })
+    shell.output.write({ stream: 'stdout', data: Buffer.from('heard') })
+    await once(first, 'data')
+    first.destroy()
+    shell.output.write({ stream: 'stdout', data: Buffer.from('not heard') })
+    for (const session of [
+      { secret: 't'.repeat(43), taken: 0 },
+      { secret, taken: 3 },
+    ])
+      await assert.rejects(open({ ...SHELL, session }), { code: 'session_unknown' })
+    // The container's end takes its command with it, and not how that ended.
+    shell.exit(3)
+    runtime.statuses.set(LEASE, [])
+    const again = await open({ ...SHELL, session: { secret, taken: 1 } })
+    const frames = framesOf(again)
+    again.end()
+    assert.deepEqual(await frames, ['undefined 8', 'stdout 9', 'exit {"code":3,"reason":null}'])
+    assert.deepEqual(shell.signals, [])
+  })
+
   it('is hung up when the tunnel breaks off', async (t) => {
     const { runtime, open } = await setup(t)
     const shell = fakeShell()
