@@ -25,7 +25,7 @@ describe('a command whose tunnel is cut', { timeout: 120_000 }, () => {
     const output = fc.record(
       {
         stream: fc.constantFrom('stdout' as const, 'stderr' as const),
-        data: bytes.map(Buffer.from),
+        data: bytes.map((data) => Buffer.from(data)),
       },
       { noNullPrototype: true },
     )
@@ -64,8 +64,7 @@ describe('a command whose tunnel is cut', { timeout: 120_000 }, () => {
   })
 
   it('has megabytes of both, as the logs of both ends fill up', async () => {
-    const large = (seed: number) => Buffer.alloc(60_000, String(seed))
-    const input = Array.from({ length: 50 }, (_, i) => large(i))
+    const input = Array.from({ length: 50 }, (_, i) => Buffer.alloc(60_000, String(i)))
     const output = input.map((data) => ({ stream: 'stdout' as const, data }))
     const cuts = [500_000, 1_200_000, 100_000].map((at) => ({ up: at, down: at }))
     assert.equal(await check({ input, output, cuts }), 3)
@@ -76,8 +75,6 @@ describe('a command whose tunnel is cut', { timeout: 120_000 }, () => {
 async function check({ input, output, cuts }: Play): Promise<number> {
   const { shell, stdin, close } = setup()
   const heard: { stdout: Buffer[]; stderr: Buffer[] } = { stdout: [], stderr: [] }
-  const into = (list: Buffer[]) =>
-    new Writable({ write: (chunk: Buffer, _, done) => (list.push(Buffer.from(chunk)), done()) })
   const stdio = { stdin, stdout: into(heard.stdout), stderr: into(heard.stderr) }
   const { exec, given } = fakeCommand(output)
   const far = new NodeSession(exec, { stdin: true, awayMs: 60_000, onOver: () => {} })
@@ -113,6 +110,14 @@ async function check({ input, output, cuts }: Play): Promise<number> {
     close()
   }
 }
+
+const into = (list: Buffer[]): Writable =>
+  new Writable({
+    write(chunk: Buffer, _encoding, done) {
+      list.push(Buffer.from(chunk))
+      done()
+    },
+  })
 
 /** Says all that it has to say, reads its input to the end, and exits with 42. */
 function fakeCommand(output: readonly Output[]): { exec: Exec; given: Buffer[] } {

@@ -148,19 +148,25 @@ export class ExecSession {
 
   /** Sends what the tunnel takes, and lets standard input come while it can be kept. */
   #flow(): void {
-    const tunnel = this.#tunnel
-    while (tunnel?.writable === true && !tunnel.writableNeedDrain && this.#next !== null) {
-      const frame = this.#log.at(this.#next)
-      if (frame === undefined) break
-      this.#next += 1
-      tunnel.write(frame)
-    }
+    let more = true
+    while (more) more = this.#sendNext()
     if (!this.#counts && this.#log.bytes > MAX_UNTOLD_BYTES) this.#log.release(this.#next ?? 0)
     if (!this.#inputFlows) return
     const { stdin } = this.#options.shell.stdio
     const isHeld = this.#counts ? this.#log.isFull : this.#next !== this.#log.end
     if (isHeld) stdin.pause()
     else if (stdin.isPaused()) stdin.resume()
+  }
+
+  /** Whether there was a frame to send, and room for it. */
+  #sendNext(): boolean {
+    const tunnel = this.#tunnel
+    if (tunnel?.writable !== true || tunnel.writableNeedDrain || this.#next === null) return false
+    const frame = this.#log.at(this.#next)
+    if (frame === undefined) return false
+    this.#next += 1
+    tunnel.write(frame)
+    return true
   }
 
   /** Standard input to its end, or until the command has ended. */

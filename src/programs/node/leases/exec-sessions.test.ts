@@ -114,8 +114,7 @@ describe('commands at a node', { timeout }, () => {
 
   it('are forgotten when they cannot be started', async () => {
     const { sessions } = setup()
-    const start = () => Promise.reject(new Error('no such command'))
-    const task = { place: PLACE, secret: SECRET, stdin: true, start }
+    const task = { place: PLACE, secret: SECRET, stdin: true, start: startNothing }
     await assert.rejects(sessions.open(task), /no such command/)
     assert.equal(await sessions.find(PLACE, SECRET), null)
   })
@@ -144,8 +143,11 @@ function setup(output?: () => AsyncGenerator<Output, void, void>) {
   return { sessions, open, signals, exit }
 }
 
+const startNothing = () => Promise.reject(new Error('no such command'))
+
 async function* silenceUntil(ended: Promise<void>): AsyncGenerator<Output, void, void> {
   await ended
+  yield* []
 }
 
 /** The tenant's end of a new tunnel, and when it is over. */
