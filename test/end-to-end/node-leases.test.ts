@@ -43,7 +43,14 @@ for (const name of ['docker', 'podman'] satisfies EngineName[])
       assert.match((await bytesOf(page)).toString(), /200 OK[^]*hello from a lease/)
 
       const command = ['sh', '-c', 'read word; echo "got $word"; echo bad >&2; exit 3']
-      const shell = await open({ kind: 'exec', ...at, command, stdin: true, terminal: null })
+      const shell = await open({
+        kind: 'exec',
+        ...at,
+        command,
+        stdin: true,
+        terminal: null,
+        session: null,
+      })
       shell.write(encodeExecFrame(EXEC_CHANNEL.STDIN, Buffer.from('this\n')))
       assert.deepEqual(streamsOf(await bytesOf(shell)), {
         out: 'got this\n',
@@ -56,7 +63,14 @@ for (const name of ['docker', 'podman'] satisfies EngineName[])
       const { lease, open } = await setup(t, bench)
       const at = await lease('lease-hangup', 'web', {})
       const command = ['sh', '-c', 'echo here; sleep 4321']
-      const shell = await open({ kind: 'exec', ...at, command, stdin: true, terminal: null })
+      const shell = await open({
+        kind: 'exec',
+        ...at,
+        command,
+        stdin: true,
+        terminal: null,
+        session: null,
+      })
       await new Promise((resolve) => shell.once('data', resolve))
       const sleeping = async (): Promise<boolean> => {
         const look = ['sh', '-c', 'ps | grep -c "[s]leep 4321"']
@@ -66,6 +80,7 @@ for (const name of ['docker', 'podman'] satisfies EngineName[])
           command: look,
           stdin: false,
           terminal: null,
+          session: null,
         })
         return streamsOf(await bytesOf(list)).out.trim() !== '0'
       }

@@ -18,12 +18,21 @@ describe('tunnel purposes', () => {
   it('reads each kind, and drops fields that a later software added', () => {
     const tcp = { kind: 'tcp', ...place, port: 80 }
     assert.deepEqual(parsePurpose({ ...tcp, later: true }), tcp)
-    const exec = { kind: 'exec', ...place, command: ['sh'], stdin: true, terminal: null }
+    const exec = {
+      kind: 'exec',
+      ...place,
+      command: ['sh'],
+      stdin: true,
+      terminal: null,
+      session: null,
+    }
     const logs = { tailLines: 10, sinceMs: null, timestamps: false, follow: true }
     for (const purpose of [
       { kind: 'udp', ...place, port: 53 },
       exec,
       { ...exec, terminal: { columns: 80, rows: 25 } },
+      { ...exec, session: { secret: 's'.repeat(43), taken: null } },
+      { ...exec, session: { secret: 's'.repeat(43), taken: 0 } },
       { kind: 'logs', ...place, ...logs },
       { kind: 'copy-in', ...place, path: '/data' },
       { kind: 'copy-out', ...place, path: '/data' },
@@ -32,6 +41,11 @@ describe('tunnel purposes', () => {
     ]) {
       assert.deepEqual(parsePurpose(purpose), purpose)
     }
+  })
+
+  it('knows a command of an older tenant, who has no session', () => {
+    const exec = { kind: 'exec', ...place, command: ['sh'], stdin: true, terminal: null }
+    assert.deepEqual(parsePurpose(exec), { ...exec, session: null })
   })
 
   it('knows none of another kind, or out of its limits', () => {
@@ -45,6 +59,8 @@ describe('tunnel purposes', () => {
       { kind: 'tcp', ...place, replica: -1, port: 80 },
       { kind: 'copy-in', ...place, path: '/'.repeat(4097) },
       { ...exec, command: [] },
+      { ...exec, command: ['sh'], session: { secret: 's'.repeat(42), taken: null } },
+      { ...exec, command: ['sh'], session: { secret: 's'.repeat(43), taken: -1 } },
       { ...exec, command: ['x'.repeat(64 * 1024 + 1)] },
     ]) {
       assert.equal(parsePurpose(purpose), null, JSON.stringify(purpose).slice(0, 80))

@@ -37,6 +37,7 @@ export const TUNNEL_IDLE_MS = 60 * 60_000
 /** The longest that a tunnel lives: what was granted a day ago is asked for again. */
 export const TUNNEL_TOTAL_MS = 24 * 60 * 60_000
 
+const secret = z.string().regex(/^[\w-]{43}$/) // 32 bytes, base64url
 const word = z.string().max(300)
 const path = z.string().min(1).max(4096)
 const cells = z.int().min(1).max(10_000)
@@ -66,6 +67,16 @@ const purposeSchema = z.discriminatedUnion('kind', [
     stdin: z.boolean(),
     /** Null: no terminal, so that output and errors stay apart. */
     terminal: z.object({ columns: cells, rows: cells }).nullable(),
+    /** Null: the command is hung up as soon as its tunnel is lost. `exec-log.ts` has the counting. */
+    session: z
+      .object({
+        /** Of the tenant's choice: whoever has it may come back to the command. */
+        secret,
+        /** Counted frames of the node that the tenant has taken; null: none, the command is to start. */
+        taken: z.int().min(0).nullable(),
+      })
+      .nullable()
+      .default(null),
   }),
   /** `ExecFrame`s of channels stdout and stderr, node → gateway. */
   z.object({
@@ -109,8 +120,6 @@ export const containerStatsSchema = z.object({
 })
 export type ContainerStats = z.infer<typeof containerStatsSchema>
 
-const secret = z.string().regex(/^[\w-]{43}$/) // 32 bytes, base64url
-
 export const openTunnelSchema = z.object({
   tunnel: z.string().max(60),
   secret,
@@ -133,6 +142,7 @@ export type TunnelRefusalCode =
   | 'path_not_found' // nothing to copy, or nowhere to copy to
   | 'volume_unknown' // the service has no such volume
   | 'command_failed' // the command could not be started
+  | 'session_unknown' // no such command waits for its tenant: hung up, or never started here
 
 export const tunnelRefusedSchema = z.object({
   tunnel: z.string().max(60),
@@ -149,6 +159,7 @@ export const EXEC_CHANNEL = {
   EXIT: 3, // node → gateway, JSON `ExecExit`, the last frame
   RESIZE: 4, // gateway → node: u16 columns, u16 rows
   SIGNAL: 5, // gateway → node: a signal's name for the command, `SIGINT`
+  TAKEN: 6, // both ways, in a session: u64, how many counted frames of the other end this one has taken
 } as const
 export type ExecChannel = (typeof EXEC_CHANNEL)[keyof typeof EXEC_CHANNEL]
 

@@ -19,7 +19,11 @@ describe('baseload exec', TIMEOUT, () => {
     const { code, out, err } = await run('exec', 'shop', '--', 'sh', '-c', 'exit 7')
     assert.deepEqual([code, out, err], [7, 'to stdout\n', 'to stderr\n'])
     const [wish] = leases.wishes
-    assert.deepEqual(wish, {
+    assert.ok(wish?.kind === 'exec' && wish.session !== null)
+    const { session, ...rest } = wish
+    assert.equal(session.taken, null)
+    assert.equal(Buffer.from(session.secret, 'base64url').length, 32)
+    assert.deepEqual(rest, {
       kind: 'exec',
       lease: 'lease_of_dep_1',
       service: 'web',

@@ -1,4 +1,5 @@
 /** `baseload exec`: a command in a running container, with a terminal or without; it ends as that command did. */
+import { randomBytes } from 'node:crypto'
 import type { Command } from 'commander'
 import { EndedWith, EXIT, Failure } from '../shell/failure.ts'
 import { readAccess } from '../shell/client-settings.ts'
@@ -33,10 +34,13 @@ export function execCommand(command: Command, shell: Shell): Command {
       const { stops, stdio } = shell
       const wish = { kind: 'exec', ...target, command: words, stdin, terminal: size } as const
       const access = readAccess(flags, shell.env)
-      const tunnel = await openTunnel(access, found.id, wish, stops.stop)
-      const session = new ExecSession(tunnel, { stdin, json: flags['json'] === true, shell })
-      const { code, reason } =
-        size && stdin ? await withRawTerminal(stdio, () => session.run()) : await session.run()
+      const secret = randomBytes(32).toString('base64url')
+      const dial = (taken: number | null, signal: AbortSignal) =>
+        openTunnel(access, found.id, { ...wish, session: { secret, taken } }, signal)
+      const first = await dial(null, stops.stop)
+      const session = new ExecSession({ dial, stdin, tty, json: flags['json'] === true, shell })
+      const run = () => session.run(first)
+      const { code, reason } = size && stdin ? await withRawTerminal(stdio, run) : await run()
       if (reason !== null && flags['json'] !== true) shell.terminal.err(`${reason}\n`)
       if (code !== 0) throw new EndedWith(code ?? KILLED)
     })

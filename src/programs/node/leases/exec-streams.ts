@@ -1,4 +1,4 @@
-/** A command's or a log's streams in the frames of a tunnel, with back-pressure both ways. */
+/** A command's or a log's streams in the frames of a tunnel, with back-pressure both ways; `exec-session.ts` outlives the tunnel. */
 import { constants } from 'node:os'
 import { Writable, type Duplex } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
@@ -56,7 +56,8 @@ export async function* logFrames(
   }
 }
 
-async function* execFrames(exec: Exec): AsyncGenerator<Uint8Array, void, void> {
+/** Its output and, last, how it ended. Throws when the output breaks off. */
+export async function* execFrames(exec: Exec): AsyncGenerator<Uint8Array, void, void> {
   yield* logFrames(exec.output)
   const exit = Buffer.from(JSON.stringify(await exitOf(exec)))
   yield encodeExecFrame(EXEC_CHANNEL.EXIT, exit)
@@ -73,19 +74,12 @@ async function exitOf(exec: Exec): Promise<ExecExit> {
 /** Takes the gateway's frames: input, resizes and signals. Waits while the command does not read. */
 function inputOf(exec: Exec): Writable {
   const { stdin } = exec
-  const decoder = new ExecDecoder((channel, payload) => {
-    if (channel === EXEC_CHANNEL.RESIZE) resize(exec, payload)
-    if (channel === EXEC_CHANNEL.SIGNAL) passOn(exec, payload)
-    if (channel !== EXEC_CHANNEL.STDIN || !stdin.writable) return
-    if (payload.length === 0) stdin.end()
-    else stdin.write(Buffer.from(payload))
-  })
+  const decoder = new ExecDecoder((channel, payload) => giveFrame(exec, channel, payload))
   return new Writable({
     write(chunk: Buffer, _encoding, done) {
       const problem = decoder.push(chunk)
       if (problem !== null) done(new Fault('tunnel_malformed', problem))
-      else if (stdin.writable && stdin.writableNeedDrain) whenDrained(stdin, done)
-      else done()
+      else whenDrained(stdin, done)
     },
     final(done) {
       if (stdin.writable) stdin.end()
@@ -94,7 +88,19 @@ function inputOf(exec: Exec): Writable {
   })
 }
 
-function whenDrained(stdin: Writable, done: () => void): void {
+/** One frame for the command; what it has no use for any more is thrown away. */
+export function giveFrame(exec: Exec, channel: number, payload: Uint8Array): void {
+  const { stdin } = exec
+  if (channel === EXEC_CHANNEL.RESIZE) resize(exec, payload)
+  if (channel === EXEC_CHANNEL.SIGNAL) passOn(exec, payload)
+  if (channel !== EXEC_CHANNEL.STDIN || !stdin.writable) return
+  if (payload.length === 0) stdin.end()
+  else stdin.write(Buffer.from(payload))
+}
+
+/** At once where there is room, or nobody who reads. */
+export function whenDrained(stdin: Writable, done: () => void): void {
+  if (!stdin.writable || !stdin.writableNeedDrain) return done()
   const go = () => {
     stdin.off('drain', go)
     stdin.off('close', go)

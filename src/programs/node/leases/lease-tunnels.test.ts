@@ -16,6 +16,7 @@ import { startGateway, startNode } from '../../../io/link/test-kit.ts'
 import { silentLogger } from '../../../io/telemetry/logger.ts'
 import { textOf } from './fake-runtime.ts'
 import { runOf, setupHost } from './host-kit.ts'
+import { ExecSessions } from './exec-sessions.ts'
 import { serveTunnel } from './lease-tunnels.ts'
 import { GATEWAY, LEASE } from './test-kit.ts'
 
@@ -27,6 +28,7 @@ const SHELL: TunnelPurpose = {
   ...AT,
   command: ['sh'],
   stdin: true,
+  session: null,
   terminal: null,
 }
 
@@ -162,6 +164,31 @@ describe('a shell in a lease', { timeout }, () => {
     assert.deepEqual(shell.signals, ['SIGINT'])
   })
 
+  it('is come back to by its secret, and is nobody else’s', async (t) => {
+    const { runtime, open } = await setup(t)
+    const shell = fakeShell()
+    runtime.executing = () => shell.exec
+    const secret = 's'.repeat(43)
+    const first = await open({ ...SHELL, session: { secret, taken: null } })
+    shell.output.write({ stream: 'stdout', data: Buffer.from('heard') })
+    await once(first, 'data')
+    first.destroy()
+    shell.output.write({ stream: 'stdout', data: Buffer.from('not heard') })
+    for (const session of [
+      { secret: 't'.repeat(43), taken: 0 },
+      { secret, taken: 3 },
+    ])
+      await assert.rejects(open({ ...SHELL, session }), { code: 'session_unknown' })
+    // The container's end takes its command with it, and not how that ended.
+    shell.exit(3)
+    runtime.statuses.set(LEASE, [])
+    const again = await open({ ...SHELL, session: { secret, taken: 1 } })
+    const frames = framesOf(again)
+    again.end()
+    assert.deepEqual(await frames, ['undefined 8', 'stdout 9', 'exit {"code":3,"reason":null}'])
+    assert.deepEqual(shell.signals, [])
+  })
+
   it('is hung up when the tunnel breaks off', async (t) => {
     const { runtime, open } = await setup(t)
     const shell = fakeShell()
@@ -234,7 +261,14 @@ async function setup(t: TestContext) {
   const kit = await setupHost(t)
   await kit.lease()
   const { host, runtime, restores } = kit
-  const parts = { host, runtime, restores, now: Date.now, logger: silentLogger }
+  const parts = {
+    host,
+    runtime,
+    restores,
+    sessions: new ExecSessions(),
+    now: Date.now,
+    logger: silentLogger,
+  }
   const server = await startGateway()
   t.after(() => server.close())
   const node = startNode(server.url, {

@@ -11,6 +11,8 @@ import type { IncomingTunnel } from '../../../io/link/tunnel-dialler.ts'
 import type { Runtime } from '../../../io/runtime/runtime.ts'
 import type { Logger } from '../../../io/telemetry/logger.ts'
 import { carryDatagrams } from './datagram-sockets.ts'
+import type { ExecSession } from './exec-session.ts'
+import type { ExecSessions } from './exec-sessions.ts'
 import { carryExec, hangUp, logFrames } from './exec-streams.ts'
 import type { LeaseHost } from './lease-host.ts'
 import type { LeaseRecord } from './lease-shelf.ts'
@@ -21,6 +23,7 @@ export type TunnelParts = {
   readonly host: Pick<LeaseHost, 'find' | 'accepted'>
   readonly runtime: Runtime
   readonly restores: RestoreSpool
+  readonly sessions: ExecSessions
   readonly now: () => Millis
   readonly logger: Logger
 }
@@ -87,6 +90,8 @@ async function prepare(parts: TunnelParts, gateway: string, purpose: Purpose): P
     return nothingReady((stream) => parts.restores.fill(purpose, unit, stream))
   }
   const record = recordOf(parts, gateway, purpose)
+  const session = purpose.kind === 'exec' ? await knownSession(parts, purpose) : null
+  if (session !== null) return session
   switch (purpose.kind) {
     case 'snapshot':
       return sending(await parts.runtime.exportVolume(purpose))
@@ -104,7 +109,7 @@ async function prepare(parts: TunnelParts, gateway: string, purpose: Purpose): P
 }
 
 async function prepareRunning(
-  { runtime, now }: TunnelParts,
+  { runtime, sessions, now }: TunnelParts,
   record: LeaseRecord,
   purpose: Exclude<Purpose, { kind: 'snapshot' }>,
 ): Promise<Ready> {
@@ -116,8 +121,15 @@ async function prepareRunning(
       return { carry: (stream) => carryDatagrams(stream, source), discard: () => {} }
     }
     case 'exec': {
-      const { command, terminal } = purpose
-      const exec = await runtime.exec(purpose, { command, terminal })
+      const { command, terminal, session } = purpose
+      const start = () => runtime.exec(purpose, { command, terminal })
+      if (session !== null) {
+        const task = { place: purpose, secret: session.secret, stdin: purpose.stdin, start }
+        const opened = await sessions.open(task)
+        if (typeof opened === 'string') throw new TunnelRefusal('tunnel_limit', opened)
+        return { ...resuming(opened, 0), discard: () => opened.abandon() }
+      }
+      const exec = await start()
       return { carry: (stream) => carryExec(stream, exec, purpose), discard: () => hangUp(exec) }
     }
     case 'logs':
@@ -136,6 +148,25 @@ async function prepareRunning(
       return receiving(runtime, purpose, mountOf(record, purpose))
   }
 }
+
+/** The command that this tenant comes back to, also after its container's end; null: it is to be started. */
+async function knownSession(
+  { sessions }: TunnelParts,
+  { session, ...place }: Purpose<'exec'>,
+): Promise<Ready | null> {
+  if (session === null) return null
+  const taken = session.taken ?? 0
+  const known = await sessions.find(place, session.secret)
+  if (known?.has(taken) === true) return resuming(known, taken)
+  if (known === null && session.taken === null) return null
+  const why = 'no such command waits here: it was hung up, or the node was started anew'
+  throw new TunnelRefusal('session_unknown', why)
+}
+
+const resuming = (session: ExecSession, taken: number): Ready => ({
+  carry: (stream) => session.carry(stream, taken),
+  discard: () => {},
+})
 
 function recordOf({ host }: TunnelParts, gateway: string, purpose: Purpose): LeaseRecord {
   const { lease, epoch, service, replica } = purpose

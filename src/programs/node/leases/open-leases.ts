@@ -13,6 +13,7 @@ import { signSealingKey } from '../../../io/keys/secret-envelope.ts'
 import type { Runtime, RuntimeEvent } from '../../../io/runtime/runtime.ts'
 import type { Logger } from '../../../io/telemetry/logger.ts'
 import { Bidder } from './bidder.ts'
+import { ExecSessions } from './exec-sessions.ts'
 import type { FoundRuntime } from './find-runtime.ts'
 import { findHostGpus, unpricedWords, withheldWords } from './host-gpus.ts'
 import { HeldImages } from './held-images.ts'
@@ -123,6 +124,7 @@ async function openOn(
   const unpriced = program === null ? unpricedWords(capacity.gpus, readPrices(leasePrices)) : []
   for (const line of [...withheldWords(offered), ...unpriced]) say(line)
   if (opened.running > 0) say(`leases of an earlier run: ${opened.running}`)
+  const sessions = new ExecSessions()
   const held = (images = new HeldImages(runtime, logger))
   await held.look()
   const looker = setInterval(() => void held.look(), IMAGES_EVERY_MS)
@@ -140,7 +142,7 @@ async function openOn(
   const ticker = setInterval(() => opened.tick(), TICK_MS)
   return {
     host: opened,
-    tunnels: { host: opened, runtime, restores, now, logger },
+    tunnels: { host: opened, runtime, restores, sessions, now, logger },
     images: held,
     bidder,
     free: () => freeRoomOf(opened.free, room, capacity),
@@ -153,6 +155,7 @@ async function openOn(
       clearInterval(ticker)
       clearInterval(looker)
       bidder?.close()
+      sessions.close()
       await opened.close()
     },
   }
