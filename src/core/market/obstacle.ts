@@ -47,7 +47,7 @@ export function tellObstacle(obstacle: Obstacle): string {
   const name = obstacle.dimension.replace(/^attribute /, '')
   switch (obstacle.what) {
     case 'too little':
-      return `${name} ${tell(obstacle.have, obstacle.unit)} < ${tell(obstacle.need, obstacle.unit)}`
+      return `${name} ${tellApart(obstacle.have, obstacle.need, obstacle.unit)}`
     case 'different':
       return `${name} ${obstacle.have} ≠ ${obstacle.need}`
     case 'too dear':
@@ -64,12 +64,22 @@ export function isNearer(one: Obstacle, other: Obstacle): boolean {
   return false
 }
 
-function tell(amount: number, unit: Unit): string {
+/** `0.5 cores < 2 cores`, and `0.499 cores < 0.5 cores`: with as many digits as it takes to differ. */
+function tellApart(have: number, need: number, unit: Unit): string {
+  const pairs = [1, 3].map((digits) => [tell(have, unit, digits), tell(need, unit, digits)])
+  const [one, other] = pairs.find(([left, right]) => left !== right) ?? [
+    `${have}`,
+    `${need} ${unit}`,
+  ]
+  return `${one} < ${other}`
+}
+
+function tell(amount: number, unit: Unit, digits: number): string {
   switch (unit) {
     case 'milli-cores':
-      return `${round(amount / 1000)} cores`
+      return `${round(amount / 1000, digits)} cores`
     case 'bytes':
-      return bytes(amount)
+      return bytes(amount, digits)
     case 'seconds':
       return `${amount} s`
     case 'count':
@@ -77,13 +87,14 @@ function tell(amount: number, unit: Unit): string {
   }
 }
 
-function bytes(amount: number): string {
-  if (amount >= 2 ** 40) return `${round(amount / 2 ** 40)} TiB`
-  if (amount >= 2 ** 30 || amount === 0) return `${round(amount / 2 ** 30)} GiB`
-  return `${round(amount / 2 ** 20)} MiB`
+function bytes(amount: number, digits: number): string {
+  if (amount >= 2 ** 40) return `${round(amount / 2 ** 40, digits)} TiB`
+  if (amount >= 2 ** 30 || amount === 0) return `${round(amount / 2 ** 30, digits)} GiB`
+  return `${round(amount / 2 ** 20, digits)} MiB`
 }
 
-const round = (value: number): number => Math.round(value * 10) / 10
+const round = (value: number, digits: number): number =>
+  Math.round(value * 10 ** digits) / 10 ** digits
 
 const HUNDREDTH_CENT = 100_000n
 

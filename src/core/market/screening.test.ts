@@ -47,6 +47,11 @@ describe('screening', () => {
     assert.deepEqual(reasons(market, aGroup({ cpuMilli: 64_000 })), [
       '1 of 1 nodes: CPU 32 cores < 64 cores',
     ])
+    assert.deepEqual(
+      reasons(market, aGroup({ cpuMilli: 32_001 })),
+      ['1 of 1 nodes: CPU 32 cores < 32.001 cores'],
+      'what differs reads differently',
+    )
   })
 
   it('tells the nearest miss of several nodes, and the price that would be enough', () => {

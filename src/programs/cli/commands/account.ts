@@ -52,7 +52,7 @@ function page(accountJson: unknown, usageJson: unknown): string {
   const head = table([
     ['account', `${name} (${kind}, ${id})`],
     ['balance', `$${balance.usd}${label}`],
-    ['held', `$${held.usd}  for requests that run now`],
+    ['held', `$${held.usd}  for requests and leases that run now`],
     ['available', `$${available.usd}`],
   ])
   if (used.totals.requests === 0)

@@ -80,7 +80,7 @@ function outcomeOf(now: Deployment, awaited: ReadonlySet<string>): Outcome {
   if (closed_at !== null || leases.some(({ state }) => state === 'closed')) return 'failed'
   if (leases.every(({ state }) => state === 'running')) return 'running'
   if (rule !== 'manual') return 'going on'
-  const settled = leases.every(({ state }) => state === 'bid' || state === 'running')
+  const settled = leases.every(({ state }) => state === 'ordered' || state === 'running')
   return settled ? 'waiting' : 'going on'
 }
 
@@ -89,15 +89,19 @@ function eventLine(event: DeploymentEvent, made: Deployment, now: Deployment): s
   const seconds = Math.max(0, Date.parse(event.at) - Date.parse(made.created_at)) / 1000
   const phase = event.type.replace(/^(deployment|lease)\./, '')
   const lease = now.leases.find(({ id }) => id === event.lease)
-  const words = [...aboutLease(phase, lease, now), event.service, event.message]
+  const words = [...aboutLease(event, lease, now), event.service, event.message]
   const text = words.filter((word) => word !== null && word !== '').join(' · ')
-  return `${seconds.toFixed(2).padStart(8)} s  ${phase.padEnd(10)}  ${text}\n`
+  return `${`${seconds.toFixed(2).padStart(8)} s  ${phase.padEnd(10)}  ${text}`.trimEnd()}\n`
 }
 
-function aboutLease(phase: string, lease: Lease | undefined, { leases }: Deployment): string[] {
+function aboutLease(
+  { type, message }: DeploymentEvent,
+  lease: Lease | undefined,
+  { leases }: Deployment,
+): string[] {
   if (!lease) return []
   const group = leases.length > 1 ? [lease.group] : []
-  if (phase !== 'accepted' || lease.node === null) return group
+  if (type !== 'lease.accepted' || lease.node === null || message.includes(lease.node)) return group
   return [...group, `${lease.node} at ${perHour(lease.rate)}`]
 }
 

@@ -15,6 +15,7 @@ import {
   type Lease,
 } from './deployment-answers.ts'
 import { servicesPage } from './deploy-progress.ts'
+import { fetchSnapshots } from './snapshot-answers.ts'
 
 export function deploymentsCommand(command: Command, shell: Shell): Command {
   return describeClient(
@@ -60,11 +61,15 @@ export function closeCommand(command: Command, shell: Shell): Command {
   ).action(async (id: string, flags: Flags) => {
     const client = clientOf(flags, shell)
     const found = await fetchDeployment(client, id)
+    // Before it is closed: a failure to read them must not look like a failure to close it.
+    const { data: snapshots } = await fetchSnapshots(client, found.id)
     const answer = await client.delete(deploymentPath(found.id))
     await print(flags, shell.terminal, answer, () => {
       const { name, spent } = understand(deployment, answer)
       return `${name} is closed; it cost $${spent.usd}\n`
     })
+    if (flags['json'] !== true && snapshots.some(({ state }) => state === 'ready'))
+      shell.terminal.err(`its snapshots are kept for 24 hours: baseload export ${found.id}\n`)
   })
 }
 

@@ -18,6 +18,14 @@ import { setupDeployments } from './deployment-kit.ts'
 const TIMEOUT = { timeout: 20_000 }
 
 describe('baseload snapshot', TIMEOUT, () => {
+  it('is named by close, which keeps it for a day', TIMEOUT, async (t) => {
+    const { run } = await setup(t)
+    await run('snapshot', 'shop', 'web', 'data')
+    const { code, err } = await run('close', 'shop')
+    assert.equal(code, EXIT.ok)
+    assert.equal(err, 'its snapshots are kept for 24 hours: baseload export dep_1\n')
+  })
+
   it('takes one, tells how far it is, and says what it took', TIMEOUT, async (t) => {
     const { run, leases } = await setup(t)
     leases.readsToReady = 3

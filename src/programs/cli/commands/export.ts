@@ -33,7 +33,7 @@ export function exportCommand(command: Command, shell: Shell): Command {
   )
     .option('-o, --output <file>', 'where to; - for standard output [<deployment>-<volume>.tar]')
     .option('--last', 'the newest snapshot that is there, without taking another')
-    .option('--snapshot <id>', 'this one, as `baseload snapshot --list` names it')
+    .option('--snapshot <id>', 'this one, as `baseload snapshot <deployment> --list` names it')
     .action(async (id: string, name: string | undefined, flags: Flags) => {
       const client = clientOf(flags, shell)
       const { terminal } = shell
@@ -51,7 +51,7 @@ export function exportCommand(command: Command, shell: Shell): Command {
       if (output === '-') await save((piece) => writeAll(shell.stdio.stdout, piece))
       else await saveAs(output, save)
       const { id: of, bytes, sha256, begun_at } = snapshot
-      const said = `${volumeText(snapshot)} as of ${minutes(begun_at)} UTC: ${sizeText(bytes)} → ${output}\n`
+      const said = `${volumeText(snapshot)} as of ${minutes(begun_at)} UTC: ${sizeText(bytes)} → ${output === '-' ? 'standard output' : output}\n`
       terminal.err(said)
       if (output !== '-')
         await print(flags, terminal, { file: output, snapshot: of, bytes, sha256 }, () => '')

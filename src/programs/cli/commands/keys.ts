@@ -56,7 +56,11 @@ function createCommand(command: Command, shell: Shell): void {
     'baseload keys create laptop --budget-usd 1.00 --days 30',
     'baseload keys create ci > key.txt',
   )
-    .option('--scope <scope>', 'inference, account, keys (repeatable) [inference]', collect)
+    .option(
+      '--scope <scope>',
+      'inference, account, keys, deployments (repeatable) [inference]',
+      collect,
+    )
     .option('--budget-usd <usd>', 'all it may ever spend, e.g. 1.00')
     .option('--days <number>', 'how long it works; without it, until it is revoked', wholeDays)
     .option('--requests-per-minute <number>', 'limit of this key', wholeNumber)

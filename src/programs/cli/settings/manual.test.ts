@@ -37,6 +37,18 @@ describe('the manual of settings', () => {
     assert.match(text, /^ {4}--s3-region {2}BASELOAD_S3_REGION {2}AWS_REGION$/m)
   })
 
+  it('shows the first sentence of each, whole, in a command’s help', () => {
+    for (const schema of [gatewayConfig, nodeConfig, clientConfig, upConfig]) {
+      const command = addOptions(new Command(), schema)
+      for (const { flags, description } of command.options)
+        assert.doesNotMatch(description, /e\.g(?!\. \S)/, flags)
+    }
+    const option = addOptions(new Command(), nodeConfig).options.find(
+      ({ long }) => long === '--region',
+    )
+    assert.equal(option?.description, 'Where the machine is, e.g. eu-de')
+  })
+
   it('makes options that give back what was typed, lists as lists', () => {
     const command = addOptions(new Command().exitOverride(), example)
     command.parse(['--timeout-ms', '9', '--tags', 'x', '--quiet', '--no-loud'], { from: 'user' })

@@ -37,7 +37,7 @@ function optionOf(field: Field): Option {
 
 /** The first sentence, and the default: the manual has the rest. */
 function summaryOf(field: Field): string {
-  const [first = ''] = field.description.split(/(?<=[.:;?!]) /)
+  const [first = ''] = field.description.split(/(?<=[.:;?!])(?<!e\.g\.) /)
   const sentence = first.replace(/[.:;]$/, '')
   const choices = field.choices.length > 0 ? ` (${field.choices.join(', ')})` : ''
   const repeat = field.kind === 'list' ? ' (repeatable)' : ''

@@ -97,7 +97,7 @@ export class FakeLeaseService implements LeaseService {
         closedAt: null,
         closeReason: null,
         sdl: wish.sdl,
-        leases: [leaseOf(id, wish.rule === 'manual' ? 'bid' : 'accepted')],
+        leases: [leaseOf(id, wish.rule === 'manual' ? 'ordered' : 'accepted')],
         spentNanoUsd: 0n,
       }
       this.#kept.set(id, { account, view, events: [], snapshots: [] })
@@ -146,7 +146,7 @@ export class FakeLeaseService implements LeaseService {
 
   async accept(account: string, id: string, lease: string, node: string) {
     return this.#with(account, id, (kept) => {
-      if (!kept.view.leases.some((one) => one.id === lease && one.state === 'bid'))
+      if (!kept.view.leases.some((one) => one.id === lease && one.state === 'ordered'))
         return refuse('conflict', `The lease '${lease}' waits for no choice.`)
       this.set(kept.view.id, { state: 'accepted', node })
       return kept.view
@@ -345,7 +345,7 @@ const leaseOf = (deployment: string, state: LeaseState): LeaseView => ({
   state,
   message: '',
   epoch: 1,
-  node: state === 'bid' ? null : (FAKE_NODES[0] ?? null),
+  node: state === 'ordered' ? null : (FAKE_NODES[0] ?? null),
   rate: rateOf(40_000_000n, 'hour'),
   startedAt: null,
   billedUntil: null,

@@ -29,7 +29,7 @@ export function serveDeployments(parts: ServiceParts): LeaseService {
   async function find(account: string, id: string): Promise<StoredDeployment | Refusal> {
     const stored = await store.findDeployment(account, id)
     if (stored) return { ...stored, leases: stored.leases.map((lease) => book.fresh(lease)) }
-    const why = `There is no deployment '${id}'. 'baseload deployments' lists yours.`
+    const why = `There is no deployment '${id}'. 'baseload deployments' lists yours, with --closed also those that are over: these are known by their ids.`
     return refuse('not_found', why)
   }
 

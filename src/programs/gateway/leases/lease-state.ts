@@ -92,7 +92,7 @@ export function wordsOf(
     case 'lease.accepted':
       return null
     case 'lease.waiting':
-      return event.again ? null : `no node takes it now, and the order stands: ${event.why}`
+      return event.again ? null : `no node has it now, and the order stands: ${event.why}`
     case 'lease.update_refused':
       return 'no node takes the new terms; it runs on as it was'
     case 'lease.updated':

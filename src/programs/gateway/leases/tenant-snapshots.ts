@@ -62,7 +62,7 @@ export function serveSnapshots(parts: {
     const stored = await find(account, id)
     if (isRefusal(stored)) return stored
     const rows = await rowsOf(stored)
-    const why = `The deployment has no snapshot '${snapshot}'. 'baseload snapshot --list' names those there are.`
+    const why = `The deployment has no snapshot '${snapshot}'. 'baseload snapshot <deployment> --list' names those there are.`
     return rows.find((row) => row.id === snapshot) ?? refuse('not_found', why)
   }
 
@@ -191,6 +191,6 @@ const unavailable = (why: string): Refusal =>
 const full = (limitBytes: number): Refusal =>
   refuse(
     'snapshot_limit_exceeded',
-    `Your snapshots take all of the ${limitBytes} bytes that they may. Remove some: 'baseload snapshot --list', then --remove.`,
+    `Your snapshots take all of the ${limitBytes} bytes that they may. Remove some: 'baseload snapshot <deployment> --list', then --remove.`,
     { details: { limitBytes } },
   )

@@ -127,7 +127,7 @@ const rowsFor = (place: VolumePlace, rows: readonly SnapshotRecord[], at: string
 
 const notRestored = (place: VolumePlace, why: string): VolumeNews => ({
   type: 'volumes.not_restored',
-  message: `${placeText(place)} starts empty: ${why}. 'baseload snapshot --list' names what is left`,
+  message: `${placeText(place)} starts empty: ${why}. 'baseload snapshot <deployment> --list' names what is left`,
 })
 
 /** What may pass is tried again: a lease that starts without its data is worse than one that starts late. */
