@@ -44,7 +44,7 @@ export const jsonOf = <T extends z.ZodType>(description: string, schema: T) => (
 
 /** Every status in `REFUSALS`, as the route types know them. */
 const refusalStatus = z.literal([
-  400, 401, 402, 403, 404, 405, 408, 409, 413, 415, 426, 429, 431, 500, 502, 503, 504,
+  400, 401, 402, 403, 404, 405, 408, 409, 413, 415, 421, 426, 429, 431, 500, 502, 503, 504,
 ])
 
 /** A refusal as a typed response of a route. */
