@@ -14,8 +14,8 @@ import { killPostgres, ownPostgres } from '../support/own-postgres.ts'
 
 const LIMIT = { timeout: 600_000 }
 const SEED = 20_261
-const GATEWAY_KILLS = Number(process.env['TEST_GATEWAY_KILLS'] ?? 15)
-const POSTGRES_KILLS = Number(process.env['TEST_POSTGRES_KILLS'] ?? 8)
+const GATEWAY_KILLS = Number(process.env['TEST_GATEWAY_KILLS'] ?? 12)
+const POSTGRES_KILLS = Number(process.env['TEST_POSTGRES_KILLS'] ?? 6)
 const LANES = 3
 const QUESTIONS = 12
 

@@ -19,7 +19,7 @@ import {
 const skip = containersUnavailable()
 const LIMIT = { timeout: 300_000 }
 /** The acceptance asks for 20: `TEST_LEASE_KILLS=20`. */
-const KILLS = Number(process.env['TEST_LEASE_KILLS'] ?? 8)
+const KILLS = Number(process.env['TEST_LEASE_KILLS'] ?? 6)
 /** Twice what the acceptance asks for: CI's machine has more to do. */
 const BACK_MS = 20_000
 /** The acceptance asks for 30 s: `TEST_LEASE_HANG_MS=30000`. */
