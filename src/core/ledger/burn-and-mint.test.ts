@@ -67,12 +67,12 @@ describe('the time-weighted price', () => {
   })
 
   it('always reaches back over its window, once it has, and stays between the lowest and the highest price', () => {
-    const steps = fc.array(
+    const manySteps = fc.array(
       fc.record({ after: fc.bigInt(112n, 200n), nanoUsd: fc.bigInt(1n, 10n ** 20n) }),
       { minLength: 100, maxLength: 160 },
     )
     fc.assert(
-      fc.property(steps, (steps) => {
+      fc.property(manySteps, (steps) => {
         let at = 0n
         let seen: readonly Observation[] = []
         for (const { after, nanoUsd } of steps) {
@@ -142,7 +142,6 @@ type Vectors = {
 
 /** The last column of each, from the others. */
 function reckon({ emission, burn, mint, twap }: Vectors): Vectors {
-  const number = (column: readonly string[], row: number): bigint => BigInt(column[row] ?? '')
   const window = number(twap.window, 0)
   const averageAt = (now: bigint): bigint => {
     let seen: readonly Observation[] = []
@@ -151,7 +150,6 @@ function reckon({ emission, burn, mint, twap }: Vectors): Vectors {
         seen = observe(seen, { at, nanoUsd: number(twap.nanoUsd, row), window }) ?? assert.fail()
     return timeWeightedPrice(seen, now, window) ?? 0n
   }
-  const text = (amounts: readonly bigint[]): string[] => amounts.map(String)
   return {
     emission: {
       ...emission,
@@ -193,4 +191,12 @@ function observed(prices: readonly (readonly [bigint, bigint])[]): readonly Obse
   for (const [at, nanoUsd] of prices)
     seen = observe(seen, { at, nanoUsd, window: HOUR }) ?? assert.fail('too soon')
   return seen
+}
+
+function number(column: readonly string[], row: number): bigint {
+  return BigInt(column[row] ?? '')
+}
+
+function text(amounts: readonly bigint[]): string[] {
+  return amounts.map(String)
 }

@@ -15,16 +15,16 @@ import {
 const USD = 1_000_000_000n
 const TOKEN = UNITS_PER_TOKEN
 
-const paid = fc.bigInt(0n, 1_000_000n * USD)
-const quality = fc.integer({ min: 0, max: 10_000 })
+const anyPay = fc.bigInt(0n, 1_000_000n * USD)
+const anyQuality = fc.integer({ min: 0, max: 10_000 })
 const pieceOfWork = fc.record({
   provider: fc.constantFrom('ada', 'bo', 'cy', 'di', 'ed'),
-  paidNanoUsd: paid,
-  qualityBps: quality,
+  paidNanoUsd: anyPay,
+  qualityBps: anyQuality,
 })
 const someWork = fc.array(pieceOfWork, { maxLength: 12 })
-const pot = fc.bigInt(0n, 10n ** 30n)
-const carried = fc.bigInt(0n, MAX_CARRY)
+const anyPot = fc.bigInt(0n, 10n ** 30n)
+const anyCarry = fc.bigInt(0n, MAX_CARRY)
 
 describe('emission', () => {
   it('halves, and ends', () => {
@@ -74,7 +74,7 @@ describe('the split of an epoch', () => {
 
   it('neither makes nor loses a unit, and carries no more than rounding leaves', () => {
     fc.assert(
-      fc.property(pot, carried, someWork, (pot, carried, work) => {
+      fc.property(anyPot, anyCarry, someWork, (pot, carried, work) => {
         const split = splitEpoch({ pot, carried, work })
         assert.equal(allOf(split) + split.carry + split.lapsed, pot + carried)
         if (split.shares.length > 0) assert.ok(split.carry < 5n && split.lapsed === 0n)
@@ -103,7 +103,7 @@ describe('the split of an epoch', () => {
 
   it('gives one provider as two no more than as one', () => {
     fc.assert(
-      fc.property(pot, someWork, paid, paid, quality, (pot, others, a, b, qualityBps) => {
+      fc.property(anyPot, someWork, anyPay, anyPay, anyQuality, (pot, others, a, b, qualityBps) => {
         const named = (provider: string, paidNanoUsd: bigint): PaidWork => ({
           provider,
           paidNanoUsd,
@@ -122,11 +122,11 @@ describe('the split of an epoch', () => {
 
   it('gives nothing for being there, and takes nothing from anybody for it', () => {
     fc.assert(
-      fc.property(pot, someWork, quality, (pot, work, qualityBps) => {
+      fc.property(anyPot, someWork, anyQuality, (pot, work, qualityBps) => {
         const idle = { provider: 'idle', paidNanoUsd: 0n, qualityBps }
-        const with_ = splitEpoch({ pot, carried: 0n, work: [...work, idle] })
-        assert.equal(shareOf(with_, 'idle'), 0n)
-        assert.deepEqual(with_, splitEpoch({ pot, carried: 0n, work }))
+        const withIdle = splitEpoch({ pot, carried: 0n, work: [...work, idle] })
+        assert.equal(shareOf(withIdle, 'idle'), 0n)
+        assert.deepEqual(withIdle, splitEpoch({ pot, carried: 0n, work }))
       }),
     )
     const nobody = splitEpoch({ pot: 100n, carried: 3n, work: [] })
@@ -134,11 +134,9 @@ describe('the split of an epoch', () => {
   })
 
   it('refuses work whose numbers are none', () => {
-    const split = (paidNanoUsd: bigint, qualityBps: number): EpochSplit =>
-      splitEpoch({ pot: 1n, carried: 0n, work: [{ provider: 'ada', paidNanoUsd, qualityBps }] })
-    assert.throws(() => split(1n, 10_001), /quality of 10001/)
-    assert.throws(() => split(-1n, 1), /paid -1 nano-dollars/)
-    assert.throws(() => split(1n, -1), RangeError)
+    assert.throws(() => splitOf(1n, 10_001), /quality of 10001/)
+    assert.throws(() => splitOf(-1n, 1), /paid -1 nano-dollars/)
+    assert.throws(() => splitOf(1n, -1), RangeError)
   })
 })
 
@@ -152,10 +150,10 @@ describe('buying one’s own work', () => {
       fc.property(
         someWork,
         own,
-        quality,
+        anyQuality,
         fee,
         price,
-        pot,
+        anyPot,
         (others, bought, q, feeBps, nanoUsdPerToken, emission) => {
           const work = [...others, { provider: 'x', paidNanoUsd: bought, qualityBps: q }]
           const most = honestEmission({ emission, work, feeBps, nanoUsdPerToken })
@@ -184,7 +182,7 @@ describe('buying one’s own work', () => {
       fc.property(
         someWork,
         own,
-        quality,
+        anyQuality,
         fee,
         price,
         (others, bought, q, feeBps, nanoUsdPerToken) => {
@@ -214,4 +212,8 @@ function allOf(split: EpochSplit): bigint {
 
 function shareOf(split: EpochSplit, name: string): bigint {
   return split.shares.find(({ provider }) => provider === name)?.amount ?? 0n
+}
+
+function splitOf(paidNanoUsd: bigint, qualityBps: number): EpochSplit {
+  return splitEpoch({ pot: 1n, carried: 0n, work: [{ provider: 'ada', paidNanoUsd, qualityBps }] })
 }

@@ -2,10 +2,24 @@ import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { channelsAbi, channelsBytecode } from './abi/channels.ts'
 import { eip3009CollectorAbi, eip3009CollectorBytecode } from './abi/eip3009-collector.ts'
+import { jobsAbi, jobsBytecode } from './abi/jobs.ts'
 import { leasesAbi, leasesBytecode } from './abi/leases.ts'
 import { mockUsdcAbi, mockUsdcBytecode } from './abi/mock-usdc.ts'
 import { payoutsAbi, payoutsBytecode } from './abi/payouts.ts'
+import { rewardsAbi, rewardsBytecode } from './abi/rewards.ts'
 import { stakesAbi, stakesBytecode } from './abi/stakes.ts'
+import {
+  testIdentityRegistryAbi,
+  testIdentityRegistryBytecode,
+} from './abi/test-identity-registry.ts'
+import {
+  testReputationRegistryAbi,
+  testReputationRegistryBytecode,
+} from './abi/test-reputation-registry.ts'
+import {
+  testValidationRegistryAbi,
+  testValidationRegistryBytecode,
+} from './abi/test-validation-registry.ts'
 
 /** EIP-3860: more than this is not deployed. */
 const MAX_INIT_CODE_BYTES = 49_152
@@ -13,10 +27,27 @@ const MAX_INIT_CODE_BYTES = 49_152
 const contracts = [
   { name: 'channels', abi: channelsAbi, bytecode: channelsBytecode },
   { name: 'eip3009-collector', abi: eip3009CollectorAbi, bytecode: eip3009CollectorBytecode },
+  { name: 'jobs', abi: jobsAbi, bytecode: jobsBytecode },
   { name: 'leases', abi: leasesAbi, bytecode: leasesBytecode },
   { name: 'mock-usdc', abi: mockUsdcAbi, bytecode: mockUsdcBytecode },
   { name: 'payouts', abi: payoutsAbi, bytecode: payoutsBytecode },
+  { name: 'rewards', abi: rewardsAbi, bytecode: rewardsBytecode },
   { name: 'stakes', abi: stakesAbi, bytecode: stakesBytecode },
+  {
+    name: 'test-identity-registry',
+    abi: testIdentityRegistryAbi,
+    bytecode: testIdentityRegistryBytecode,
+  },
+  {
+    name: 'test-reputation-registry',
+    abi: testReputationRegistryAbi,
+    bytecode: testReputationRegistryBytecode,
+  },
+  {
+    name: 'test-validation-registry',
+    abi: testValidationRegistryAbi,
+    bytecode: testValidationRegistryBytecode,
+  },
 ]
 
 const CONFIG = '(address,address,address,address,address,uint40,bytes32)'
