@@ -8,6 +8,7 @@ import {
   emissionOf,
   honestEmission,
   splitEpoch,
+  weightedWorth,
   type EpochSplit,
   type PaidWork,
 } from './rewards.ts'
@@ -187,12 +188,8 @@ describe('buying one’s own work', () => {
         price,
         (others, bought, q, feeBps, nanoUsdPerToken) => {
           const work = [...others, { provider: 'x', paidNanoUsd: bought, qualityBps: q }]
-          const worth = work.reduce(
-            (all, one) => all + (one.paidNanoUsd * BigInt(one.qualityBps)) / 10_000n,
-            0n,
-          )
           const minted = tokensToMint({
-            burnedNanoUsd: worth,
+            burnedNanoUsd: weightedWorth(work),
             feeBps,
             nanoUsdPerToken,
             emission: 10n ** 40n,

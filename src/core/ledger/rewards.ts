@@ -78,6 +78,14 @@ export function honestEmission(input: {
   return most < emission ? most : emission
 }
 
+/**
+ * What the work is worth when each piece counts at its quality, rounded down. With burn and mint no more than this may be minted
+ * for, whatever was burned: otherwise the discount of others' bad work would pay for buying one's own good work.
+ */
+export function weightedWorth(work: readonly PaidWork[]): NanoUsd {
+  return sum(weightsOf(work).values()) / BPS
+}
+
 /** By provider: nano-dollars times hundredths of a percent. */
 function weightsOf(work: readonly PaidWork[]): Map<string, bigint> {
   const weights = new Map<string, bigint>()
