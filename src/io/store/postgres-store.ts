@@ -2,6 +2,7 @@
 import type { Logger } from '../telemetry/logger.ts'
 import { accountsIn } from './accounts.ts'
 import { auditLedger } from './audit.ts'
+import { channelsIn } from './channels.ts'
 import { openDatabase } from './database.ts'
 import { commandsIn } from './deployment-commands.ts'
 import { deploymentsIn } from './deployments.ts'
@@ -49,6 +50,7 @@ export async function createPostgresStore(options: PostgresStoreOptions): Promis
     ...commandsIn(database),
     ...gatewaysIn(database),
     ...snapshotsIn(database),
+    ...channelsIn(database),
     async ping() {
       await database.run((sql) => sql`select 1`, PING_DEADLINE_MS)
     },
