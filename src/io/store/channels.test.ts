@@ -4,7 +4,7 @@ import type { Hex } from '../../core/base/hex.ts'
 import { channelPlace, randomHex, testChannel } from './channel-kit.ts'
 import { VOUCHERS, type ChannelActions, type ChannelRecord } from './channel-records.ts'
 import { sampleUsage } from './samples.ts'
-import { nodeLedger, TEST_CREDIT, tenantLedger, UNCOLLECTED, type Store } from './store.ts'
+import { tenantLedger, UNCOLLECTED, type Store } from './store.ts'
 import { testStore, testTenant } from './testing.ts'
 
 describe('channels in the store', () => {
