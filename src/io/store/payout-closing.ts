@@ -12,7 +12,8 @@
 import type { Address, Hex } from 'viem'
 import { only } from './accounts.ts'
 import { writeAction } from './chain-actions.ts'
-import type { Database, Sql, Transaction } from './database.ts'
+import type postgres from 'postgres'
+import type { Database, Transaction } from './database.ts'
 import {
   FEES,
   NANO_USD_PER_UNIT,
@@ -23,18 +24,22 @@ import {
 
 const CLOSING_DEADLINE_MS = 60_000
 
+/** A connection or a transaction. */
+export type AnySql = postgres.ISql<{ bigint: bigint }>
+export type Fragment = postgres.PendingQuery<postgres.Row[]>
+
 /**
  * Per node with an address: `units` to pay, `fee`, and `carry`, what stays. The fee is taken of what came in since the last
  * payout and never again of what that left over; a node that is owed less than a unit is left alone.
  */
-export const dueSql = (sql: Sql, feeBps: ReturnType<Sql>, only_: ReturnType<Sql> = sql``) => sql`
+export const dueSql = (sql: AnySql, feeBps: Fragment, only: Fragment = sql``) => sql`
   select node, address, fee, (balance - fee) / ${NANO_USD_PER_UNIT}::bigint as units,
     (balance - fee) % ${NANO_USD_PER_UNIT}::bigint as carry
   from (
     select a.node, a.address, b.balance_nano_usd as balance,
       div(greatest(b.balance_nano_usd - a.carry_nano_usd, 0)::numeric * (${feeBps}), 10000)::bigint as fee
     from payout_addresses a join node_balances b on b.node = a.node
-    where true ${only_}
+    where true ${only}
   ) gross`
 
 /** See `PayoutStore.closePayoutEpoch`. */
@@ -50,7 +55,7 @@ async function close(
   sql: Transaction,
   { epoch, nextFeeBps, now, evenIfNothing, plan }: PayoutClosing,
 ): Promise<PayoutEpoch | 'late' | 'nothing'> {
-  await sql`set local statement_timeout = ${CLOSING_DEADLINE_MS}`
+  await sql`set local statement_timeout = '60s'`
   const [open] = await sql<{ fee_bps: number; opened_at: bigint }[]>`
     select fee_bps, opened_at from payout_epochs where number = ${epoch} and closed_at is null for update`
   if (!open) return 'late'

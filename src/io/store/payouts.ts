@@ -1,8 +1,8 @@
 /** Payouts in PostgreSQL: see payout-records.ts. The closing itself is in payout-closing.ts. */
 import type { Address, Hex } from 'viem'
 import { only } from './accounts.ts'
-import type { Database, Sql, Transaction } from './database.ts'
-import { closePayoutEpoch, dueSql } from './payout-closing.ts'
+import type { Database, Transaction } from './database.ts'
+import { closePayoutEpoch, dueSql, type AnySql, type Fragment } from './payout-closing.ts'
 import type {
   OwedNow,
   PayoutAddress,
@@ -127,7 +127,7 @@ async function open(
 }
 
 /** What is owed to the addresses of `asked`, were the epoch closed at this moment. */
-function owedSql(sql: Sql, asked: ReturnType<Sql>, nodes: readonly string[]) {
+function owedSql(sql: AnySql, asked: Fragment, nodes: readonly string[]): Fragment {
   return sql`
     with asked as (${asked}), due as (
       ${dueSql(

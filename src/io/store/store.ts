@@ -10,6 +10,7 @@ import type { ProvenReceipt } from '../../core/protocol/receipt.ts'
 import type { CommandStore } from './deployment-commands.ts'
 import type { DeploymentStore } from './deployment-records.ts'
 import type { GatewayStore } from './gateways.ts'
+import type { PayoutStore } from './payout-records.ts'
 import type { SnapshotStore } from './snapshot-records.ts'
 
 export type AccountKind = 'tenant' | 'operator'
@@ -163,7 +164,8 @@ export type LedgerAudit = {
 export type Store = DeploymentStore &
   CommandStore &
   GatewayStore &
-  SnapshotStore & {
+  SnapshotStore &
+  PayoutStore & {
     // Accounts and keys.
     /** The same id again changes nothing and gives what is there. */
     createAccount(account: Pick<Account, 'id' | 'kind' | 'name' | 'limits'>): Promise<Account>
