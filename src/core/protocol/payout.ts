@@ -3,12 +3,13 @@
  * Both are documents of their own: an offer is strict, and an older gateway would refuse one with a field that it does not know.
  */
 import { z } from 'zod'
+import { lowerHex, type Address, type Hex } from '../base/hex.ts'
 
-/** An account on an EVM chain. Whether its capitals are right (EIP-55) is seen where it is typed in. */
+/** An account on an EVM chain, lower case once read. Whether its capitals are right (EIP-55) is seen where it is typed in. */
 export const evmAddressSchema = z
   .string()
   .regex(/^0x[0-9a-fA-F]{40}$/, 'an address: 0x and 40 hexadecimal digits')
-export type EvmAddress = `0x${string}`
+  .transform((text): Address => lowerHex(`0x${text.slice(2)}`))
 
 export const payoutStatementSchema = z.strictObject({
   v: z.literal(1),
@@ -45,7 +46,10 @@ export const iouSchema = z.object({
   /** Units of the token since the beginning. */
   cumulative: units,
   /** secp256k1 over the EIP-712 digest, 65 bytes, hex. */
-  signature: z.string().regex(/^0x[0-9a-f]{130}$/),
+  signature: z
+    .string()
+    .regex(/^0x[0-9a-f]{130}$/)
+    .transform((text): Hex => `0x${text.slice(2)}`),
   /** What of each payment the gateway keeps. */
   feeBps: z.int().min(0).max(10_000),
 })

@@ -93,7 +93,11 @@ export type PayoutStore = {
   /** The same for one address, over all of its nodes; null: it was never named by a node. */
   owedTo(address: Address): Promise<OwedNow | null>
   /** All that is owed beyond the newest closed epoch: units to pay and the fee on them, were the epoch closed now. */
-  payoutsDue(): Promise<{ readonly units: bigint; readonly totalUnits: bigint; readonly feeNanoUsd: NanoUsd }>
+  payoutsDue(): Promise<{
+    readonly units: bigint
+    readonly totalUnits: bigint
+    readonly feeNanoUsd: NanoUsd
+  }>
 
   /**
    * Closes an epoch and opens the next, all or nothing: fees and payouts leave the nodes' balances, leaves are fixed, chain

@@ -7,6 +7,7 @@ import { readFileSync } from 'node:fs'
 import { getAddress, isAddress } from 'viem/utils'
 import { z } from 'zod'
 import { canonicalJson } from '../../core/base/canonical-json.ts'
+import { lowerHex, type Address } from '../../core/base/hex.ts'
 import { Fault } from '../../core/base/refusal.ts'
 import type { Millis } from '../../core/base/time.ts'
 import {
@@ -14,7 +15,6 @@ import {
   PAYOUT_DOMAIN,
   payoutStatementSchema,
   signedPayoutSchema,
-  type EvmAddress,
   type SignedPayout,
 } from '../../core/protocol/payout.ts'
 import type { Identity } from '../../io/keys/identity.ts'
@@ -23,7 +23,7 @@ import { writeDurably } from './durable-file.ts'
 export type OwnPayout = {
   readonly signed: SignedPayout
   /** The address of now first, then those of before. */
-  readonly addresses: readonly EvmAddress[]
+  readonly addresses: readonly Address[]
 }
 
 /** Who changes it more often is not paid by an epoch any more. */
@@ -43,7 +43,7 @@ export function ownPayout(
   if (configured === null) return null
   const address = checkedAddress(configured)
   const before = read(path)
-  const addresses = before?.addresses.map((one) => getAddress(one)) ?? []
+  const addresses = before?.addresses ?? []
   if (before !== null && addresses[0] === address) return { signed: before.signed, addresses }
   const sequence = Math.max(now, before === null ? 0 : sequenceOf(before.signed) + 1)
   const statement = canonicalJson({ v: 1, node: identity.id, address, sequence })
@@ -53,12 +53,12 @@ export function ownPayout(
   return { signed, addresses: all }
 }
 
-/** Throws Fault `invalid_settings`: capitals are a checksum (EIP-55), and a wrong address is money lost. */
-export function checkedAddress(text: string): EvmAddress {
+/** Lower case. Throws Fault `invalid_settings`: capitals are a checksum (EIP-55), and a wrong address is money lost. */
+export function checkedAddress(text: string): Address {
   const wrong = (why: string) =>
     new Fault('invalid_settings', `The node's settings are wrong: payoutAddress: ${why}.`)
   if (ZERO.test(text)) throw wrong('nobody has the address of zeros')
-  if (isAddress(text, { strict: true }) && text === getAddress(text)) return text
+  if (isAddress(text, { strict: true }) && text === getAddress(text)) return lowerHex(text)
   if (!isAddress(text, { strict: false })) throw wrong(`${text} is no address`)
   throw wrong(
     `the capitals of ${text} are not its checksum; copy it from your wallet again (if you are sure of it: ${getAddress(text)})`,
