@@ -36,7 +36,12 @@ const EVERY_MS = 1_000
 const SWEEP_EVERY_MS = 10_000
 const MAX_NODES_A_QUERY = 1_000
 
-type Sent = { readonly epoch: number; readonly cumulativeUnits: bigint; readonly feeBps: number }
+type Sent = {
+  readonly provider: Address | null
+  readonly epoch: number
+  readonly cumulativeUnits: bigint
+  readonly feeBps: number
+}
 
 export class IouDesk {
   readonly #parts: IouDeskParts
@@ -145,7 +150,8 @@ export class IouDesk {
   #send(link: NodeLink, owed: OwedNow, signed: Hex | null): Hex | null {
     const { address: provider, epoch, cumulativeUnits, feeBps } = owed
     const { chainId } = this.#parts
-    const sent = this.#sent.get(link)
+    const before = this.#sent.get(link)
+    const sent = before?.provider === provider ? before : undefined
     // Never less than was said: a snapshot of before a moment is just late.
     if (cumulativeUnits === 0n || (sent && cumulativeUnits < sent.cumulativeUnits)) return signed
     const same = sent?.epoch === epoch && sent.feeBps === feeBps
@@ -156,7 +162,7 @@ export class IouDesk {
     const cumulative = String(cumulativeUnits)
     const iou = { chainId, payouts, gateway, provider, epoch, cumulative, signature, feeBps }
     link.tellPayout({ kind: 'iou', ...iou } satisfies Iou)
-    this.#sent.set(link, { epoch, cumulativeUnits, feeBps })
+    this.#sent.set(link, { provider, epoch, cumulativeUnits, feeBps })
     return signature
   }
 
@@ -170,7 +176,7 @@ export class IouDesk {
     const { balanceNanoUsd } = await this.#parts.store.balance(nodeLedger(link.node))
     if (balanceNanoUsd === 0n) return
     link.tellPayout({ kind: 'unpaid', nanoUsd: String(balanceNanoUsd) })
-    this.#sent.set(link, { epoch: 0, cumulativeUnits: 0n, feeBps: 0 })
+    this.#sent.set(link, { provider: null, epoch: 0, cumulativeUnits: 0n, feeBps: 0 })
   }
 }
 
