@@ -1,6 +1,6 @@
 /**
  * The check that money is neither made nor lost: every balance is worked out again from the transfers, every held
- * sum from the open holds, and all of it from one snapshot, so that it can run at any time.
+ * sum from the open holds, every channel's credit from its vouchers, and all of it from one snapshot, so that it can run at any time.
  */
 import { only } from './accounts.ts'
 import type { Database } from './database.ts'
@@ -62,6 +62,17 @@ export async function auditLedger(database: Database): Promise<LedgerAudit> {
         ), fees_taken as (
           select (select coalesce(sum(fee_nano_usd), 0) from payout_epochs) =
             (select coalesce(sum(nano_usd), 0) from transfers where kind = 'fee') as fits
+        ), channels_credited as (
+          select coalesce(c.id, v.id) as id,
+            coalesce(c.credited_units, 0) * 1000 = coalesce(v.credited, 0)
+              and coalesce(c.uncollected_units, 0) * 1000 = coalesce(v.uncollected, 0) as fits
+          from channels c full join (
+            select reference as id,
+              sum(case when debit = 'world:vouchers' then nano_usd else -nano_usd end) as credited,
+              sum(case when debit = 'operator:uncollected' then nano_usd
+                when credit = 'operator:uncollected' then -nano_usd else 0 end) as uncollected
+            from transfers where kind = 'voucher' group by reference
+          ) v on v.id = c.id
         )
         select
           (select coalesce(sum(case when computed then net else balance end), 0)::bigint from compared) as sum,
@@ -74,6 +85,7 @@ export async function auditLedger(database: Database): Promise<LedgerAudit> {
             union all select 'payout:' || address from payouts_paid
             union all select 'payout epoch ' || number from payout_epochs_kept
             union all select 'fees' from fees_taken where not fits
+            union all select 'channel:' || id from channels_credited where not fits
           ) found) as wrong`,
     )
   }, AUDIT_DEADLINE_MS)

@@ -1,10 +1,6 @@
 -- Payouts of what nodes earned, in units of a token (1,000 nano-dollars), to addresses on a chain. An epoch is open until
 -- its closing moves what is owed out of the nodes' balances and fixes the leaves of a payout root, all in one transaction.
 
-alter table transfers drop constraint transfers_kind_check;
-alter table transfers add constraint transfers_kind_check
-  check (kind in ('deposit', 'usage', 'uncollected', 'correction', 'lease', 'voucher', 'fee', 'payout'));
-
 -- Where a node wants its earnings, by its own signature. A change holds from the next epoch on: IOUs of the open one are
 -- signed already, to the address of before.
 create table payout_addresses (
