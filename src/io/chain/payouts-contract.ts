@@ -245,4 +245,29 @@ export const challengeCall = (payouts: Address, iou: SignedIou): PayoutCall => (
   }),
 })
 
+/** The root of a challenge that nobody answered in time. */
+export const voidCall = (
+  payouts: Address,
+  gateway: Address,
+  provider: Address,
+  owedUnits: bigint,
+): PayoutCall => ({
+  target: payouts,
+  data: encodeFunctionData({
+    abi: payoutsAbi,
+    functionName: 'voidRoot',
+    args: [gateway, provider, owedUnits],
+  }),
+})
+
+/** What challenges have earned the caller. */
+export const creditCall = (payouts: Address, to: Address, units: bigint): PayoutCall => ({
+  target: payouts,
+  data: encodeFunctionData({
+    abi: payoutsAbi,
+    functionName: 'withdrawCredit',
+    args: [to, units],
+  }),
+})
+
 const isZero = (root: Hex): boolean => /^0x0*$/.test(root)

@@ -31,6 +31,7 @@ import { createLeaseTunnels } from './lease-tunnels.ts'
 import { readListPrices } from './list-prices.ts'
 import { listModels } from './model-list.ts'
 import { requestFields, requestLine } from './request-line.ts'
+import type { PayoutPlace, Payouts } from './money/payouts.ts'
 import { openTls } from './tls/gateway-tls.ts'
 import { sendToHttps } from './tls/to-https.ts'
 import { VERSION } from '../../core/base/version.ts'
@@ -50,6 +51,8 @@ export type GatewayParts = {
   readonly logger: Logger
   /** One line for people per request, when the config asks for it. */
   readonly say: (line: string) => void
+  /** Pays providers on chain. Default: nobody does. */
+  readonly makePayouts?: (place: PayoutPlace) => Payouts
 }
 
 /** Answers that still run at a shutdown get this long; then their connections are cut and tenants retry. */
@@ -66,7 +69,7 @@ const HOT: ReadonlyMap<string, Api> = new Map([
 
 export async function startGateway(
   config: GatewayConfig,
-  { logger, say }: GatewayParts,
+  { logger, say, makePayouts }: GatewayParts,
 ): Promise<RunningGateway> {
   const identity = loadIdentity('gw', join(config.home, 'gateway.key'))
   const objects = openObjectStore(config, identity.id)
@@ -81,6 +84,7 @@ export async function startGateway(
     metrics,
     logger,
     secret: loadSecret(join(config.home, 'gateway.secret')),
+    makePayouts: makePayouts ?? null,
     place: () => publicPlace(config, listening),
   })
   await core.keyring.start()
@@ -119,6 +123,7 @@ export async function startGateway(
     keyring: core.keyring,
     network: core.network,
     leases: core.leases,
+    payouts: core.payouts,
     settled: (id) => core.dispatcher.desk.quiet(id, RECEIPT_WAIT_MS),
     metrics,
     ready: () => readiness(store, accepting),

@@ -101,7 +101,7 @@ export class Agent {
       },
       payout: () => payout,
       load: () => this.#load(gateway),
-      onPayoutNews: (news) => gateway !== null && ious.heard(gateway, news),
+      onPayoutNews: (news) => gateway !== null && ious.heard({ gateway, url }, news),
       onAttempt: (attempt) => this.#begin(attempt, gateway),
       onLease: (command) => leases.command(gateway ?? '', command),
       onTunnel: (request) => leases.tunnel(gateway ?? '', request),

@@ -19,6 +19,8 @@ export const iouFileSchema = z.strictObject({
     .shape,
   /** The gateway on the link that told of it last, `gw_…`. */
   via: z.string().max(60),
+  /** Where it was dialled. */
+  url: z.string().max(2_000),
   /** The best of each epoch, newest first: a challenge of an older root needs one of that epoch or before. */
   ious: z
     .array(

@@ -68,12 +68,12 @@ export class IouDrawer {
   }
 
   /** What a gateway said on the link. Whatever is wrong with it, the one that is kept stays. */
-  heard(gateway: string, news: PayoutNews): void {
+  heard({ gateway, url }: { gateway: string; url: string }, news: PayoutNews): void {
     if (news.kind === 'unpaid') {
       this.#unpaid(gateway, BigInt(news.nanoUsd))
       return
     }
-    const problem = this.#take(gateway, news)
+    const problem = this.#take(gateway, url, news)
     if (problem === null) return
     this.#parts.logger.warn('iou not taken', { gateway, problem, iou: { ...news } })
     this.#once(
@@ -105,7 +105,7 @@ export class IouDrawer {
   }
 
   /** Null, or why it is not kept. */
-  #take(gateway: string, iou: Iou): string | null {
+  #take(gateway: string, url: string, iou: Iou): string | null {
     const { addresses, now, say } = this.#parts
     if (!addresses.includes(iou.provider)) return `it is made out to ${iou.provider}, not to you`
     const name = fileNameOf(iou)
@@ -144,6 +144,7 @@ export class IouDrawer {
       provider,
       feeBps,
       via: gateway,
+      url: withoutSecrets(url),
       ious,
       firstCumulative: debtor?.file.firstCumulative ?? cumulative,
       acknowledgedNanoUsd: debtor?.file.acknowledgedNanoUsd ?? '0',
@@ -233,4 +234,10 @@ export class IouDrawer {
       logger.error('iou not kept', { folder, error: reasonOf(error) })
     }
   }
+}
+
+/** No user, no password. */
+function withoutSecrets(url: string): string {
+  const { protocol, host, pathname } = new URL(url)
+  return `${protocol.replace(/^ws/, 'http')}//${host}${pathname.replace(/\/+$/, '')}`
 }

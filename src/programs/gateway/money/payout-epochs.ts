@@ -79,6 +79,8 @@ const DECIMALS = 6
 const MAX_CLAIMS_A_ROUND = 50
 /** Where no block is known in which the root was posted: a day and more of a chain with blocks of two seconds. */
 const LOOK_BACK_BLOCKS = 50_000n
+/** Of the root that counts, the one that pends, and one that somebody asks about; a leaf has about 500 bytes. */
+const MAX_TREES = 3
 const KINDS = ['payout-approve', 'payout-bond', 'payout-fund', 'payout-root'] as const
 
 export class PayoutEpochs {
@@ -92,7 +94,8 @@ export class PayoutEpochs {
     wallet: null,
     unanswerable: [],
   }
-  #tree: { readonly epoch: number; readonly tree: PayoutTree } | null = null
+  /** The last used last. */
+  readonly #trees = new Map<number, Promise<PayoutTree>>()
   #claimsFrom = 0
   #running: Promise<void> | null = null
   #closed = false
@@ -135,11 +138,17 @@ export class PayoutEpochs {
     return this.#open()
   }
 
-  /** The tree of a closed epoch. The last one asked for is kept. */
-  async treeOf(epoch: number): Promise<PayoutTree> {
-    if (this.#tree?.epoch === epoch) return this.#tree.tree
-    const tree = payoutTree(await this.#parts.store.payoutLeaves(epoch))
-    this.#tree = { epoch, tree }
+  /** The tree of a closed epoch. The last few that were asked for are kept. */
+  treeOf(epoch: number): Promise<PayoutTree> {
+    const known = this.#trees.get(epoch)
+    const tree = known ?? this.#parts.store.payoutLeaves(epoch).then((leaves) => payoutTree(leaves))
+    if (known === undefined) tree.catch(() => this.#trees.delete(epoch))
+    this.#trees.delete(epoch)
+    this.#trees.set(epoch, tree)
+    for (const oldest of this.#trees.keys()) {
+      if (this.#trees.size <= MAX_TREES) break
+      this.#trees.delete(oldest)
+    }
     return tree
   }
 
