@@ -20,8 +20,8 @@ import {
   type Store,
 } from '../../src/io/store/store.ts'
 import { gatewayConfig, type GatewayConfig } from '../../src/programs/gateway/config.ts'
-import { startGateway, type RunningGateway } from '../../src/programs/gateway/main.ts'
-import { nodeConfig } from '../../src/programs/node/config.ts'
+import { startGateway, type GatewayParts, type RunningGateway } from '../../src/programs/gateway/main.ts'
+import { nodeConfig, type NodeConfig } from '../../src/programs/node/config.ts'
 import {
   createFakeEngine,
   fakeModel,
@@ -33,6 +33,9 @@ export type SmallNode = {
   readonly node: RunningNode
   readonly engine: FakeEngine
   readonly id: string
+  readonly home: string
+  /** Its lines for the provider. */
+  readonly said: readonly string[]
 }
 
 export type SmallNetwork = {
@@ -61,7 +64,12 @@ export type SmallNetwork = {
 /** Tenant with $5, two nodes unless told otherwise. */
 export async function smallNetwork(
   t: TestContext,
-  options: { nodes?: number; config?: Partial<GatewayConfig> } = {},
+  options: {
+    nodes?: number
+    config?: Partial<GatewayConfig>
+    gateway?: Partial<GatewayParts>
+    node?: Partial<NodeConfig>
+  } = {},
 ): Promise<SmallNetwork> {
   const folder = mkdtempSync(join(tmpdir(), 'baseload-network-'))
   const databaseUrl = await testDatabaseUrl()
@@ -75,6 +83,7 @@ export async function smallNetwork(
   const gateway = await startGateway(config, {
     logger: silentLogger,
     say: (line) => void lines.push(line),
+    ...options.gateway,
   })
   const store = await createPostgresStore({ url: databaseUrl, logger: silentLogger })
   const nodes: SmallNode[] = []
@@ -117,19 +126,21 @@ export async function smallNetwork(
   const addNode = async (): Promise<SmallNode> => {
     const engine = createFakeEngine()
     const home = join(folder, `node-${nodes.length}`)
+    const said: string[] = []
     const settings = nodeConfig.parse({
       gateways: [gateway.url],
       home,
       models: [{ source: 'words.gguf', name: 'words' }],
       drainSeconds: 1,
+      ...options.node,
     })
     const node = await startNode(settings, {
       logger: silentLogger,
-      say: () => {},
+      say: (line) => void said.push(line),
       engine,
       settleMs: 500,
     })
-    const small = { node, engine, id: node.id }
+    const small = { node, engine, id: node.id, home, said }
     nodes.push(small)
     await until(
       `${node.id} is linked`,

@@ -1,5 +1,6 @@
 /** What a provider does about its payouts: check, claim, challenge. None of it needs the gateway. */
 import { zeroAddress } from 'viem'
+import type { Address } from '../../../core/base/hex.ts'
 import { payoutsAbi } from '../../../io/chain/abi/payouts.ts'
 import {
   approveCall,
@@ -141,7 +142,7 @@ export async function claimPayouts(flags: Flags, shell: Shell): Promise<void> {
 export async function challengeRoots(flags: Flags, shell: Shell): Promise<void> {
   const account = gasAccount(flags)
   for (const debt of await readDebts(flags, shell)) {
-    const step = await nextChallengeStep(debt, account.address)
+    const step = await nextChallengeStep(debt, account.address, flags['blind'] === true)
     const sent: string[] = []
     for (const call of step.calls)
       sent.push(await sendCall(lineOf(debt, flags, shell), account, call))
@@ -157,7 +158,11 @@ type ChallengeStep = {
   readonly detail: string
 }
 
-async function nextChallengeStep(debt: Debt, sender: `0x${string}`): Promise<ChallengeStep> {
+async function nextChallengeStep(
+  debt: Debt,
+  sender: Address,
+  blind: boolean,
+): Promise<ChallengeStep> {
   const { client, file, state, terms } = debt
   const { payouts, gateway, provider } = file
   const contract = { abi: payoutsAbi, address: payouts } as const
@@ -200,6 +205,11 @@ async function nextChallengeStep(debt: Debt, sender: `0x${string}`): Promise<Cha
   if (iou === null || broken === null) return none(`nothing to challenge: ${whyNotMore(debt)}`)
   if (state.block.timestamp >= state.pending.countsFrom)
     return none('the challenge window is over; claim by IOU')
+  // A root that has the leaf after all would be answered, and the deposit lost.
+  if (!isLeaf(debt.pending) && debt.saidUnits === null && !blind)
+    return none(
+      'the gateway does not show the tree of its root, so nobody can say whether you are in it: claim by IOU, or challenge with --blind (the deposit is lost when it answers)',
+    )
   const token = await client.readContract({ ...contract, functionName: 'token' })
   const { balanceUnits, allowanceUnits } = await readToken(client, {
     token,

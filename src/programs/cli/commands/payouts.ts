@@ -1,6 +1,8 @@
 /** `baseload payouts`: for operators how payouts stand; for providers each step of their money, and claims without the gateway. */
 import type { Command } from 'commander'
 import { z } from 'zod'
+import { formatUsd } from '../../../core/base/money.ts'
+import { NANO_USD_PER_UNIT } from '../../../io/store/payout-records.ts'
 import type { GatewayClient } from '../shell/gateway-client.ts'
 import { EXIT, Failure } from '../shell/failure.ts'
 import { table } from '../shell/terminal.ts'
@@ -52,7 +54,9 @@ export function payoutsCommand(command: Command, shell: Shell): Command {
     command.command('challenge'),
     'Challenge a pending root that owes less than an IOU; later void it and take the penalty',
     'challenge --gas-key gas.key',
-  ).action(async (_: Flags, own: Command) => {
+  )
+    .option('--blind', 'challenge although the gateway does not show the root’s tree')
+    .action(async (_: Flags, own: Command) => {
     const { challengeRoots } = await import('./payout-acts.ts')
     await challengeRoots(own.optsWithGlobals(), shell)
   })
@@ -138,4 +142,4 @@ function operationPage(found: Operation): string {
 }
 
 const unitsText = (units: string | null): string =>
-  units === null ? '–' : `$${(Number(units) / 1e6).toFixed(6)}`
+  units === null ? '–' : `$${formatUsd(BigInt(units) * NANO_USD_PER_UNIT)}`
