@@ -20,7 +20,11 @@ import {
   type Store,
 } from '../../src/io/store/store.ts'
 import { gatewayConfig, type GatewayConfig } from '../../src/programs/gateway/config.ts'
-import { startGateway, type GatewayParts, type RunningGateway } from '../../src/programs/gateway/main.ts'
+import {
+  startGateway,
+  type GatewayParts,
+  type RunningGateway,
+} from '../../src/programs/gateway/main.ts'
 import { nodeConfig, type NodeConfig } from '../../src/programs/node/config.ts'
 import {
   createFakeEngine,
@@ -69,6 +73,7 @@ export async function smallNetwork(
     config?: Partial<GatewayConfig>
     gateway?: Partial<GatewayParts>
     node?: Partial<NodeConfig>
+    openChain?: GatewayParts['openChain']
   } = {},
 ): Promise<SmallNetwork> {
   const folder = mkdtempSync(join(tmpdir(), 'baseload-network-'))
@@ -83,6 +88,7 @@ export async function smallNetwork(
   const gateway = await startGateway(config, {
     logger: silentLogger,
     say: (line) => void lines.push(line),
+    openChain: options.openChain,
     ...options.gateway,
   })
   const store = await createPostgresStore({ url: databaseUrl, logger: silentLogger })

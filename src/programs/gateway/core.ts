@@ -27,6 +27,7 @@ import { Kin } from './leases/kin.ts'
 import { LeaseBook } from './leases/lease-book.ts'
 import { keepHosts } from './leases/lease-hosts.ts'
 import { LeaseMarket } from './leases/lease-market.ts'
+import type { Settlement } from './money/settlement.ts'
 import type { PublicPlace } from './leases/lease-views.ts'
 import type { PayoutPlace, Payouts } from './money/payouts.ts'
 import { createReceiptDesk } from './receipt-desk.ts'
@@ -45,12 +46,14 @@ type CoreParts = {
   secret: Uint8Array
   /** Null: nothing is paid on chain. */
   makePayouts: ((place: PayoutPlace) => Payouts) | null
+  /** Null: nothing is settled on a chain. */
+  settlement: Settlement | null
 }
 
 /** Everything between the two sockets: who may, who can, what it costs. */
 export function createCore(
   config: GatewayConfig,
-  { identity, store, objects, metrics, logger, secret, place, makePayouts }: CoreParts,
+  { identity, store, objects, metrics, logger, secret, place, settlement, makePayouts }: CoreParts,
 ) {
   const now = Date.now
   const table = new ReplicaTable()
@@ -112,6 +115,7 @@ export function createCore(
     logger,
     trancheNanoUsd: readTranche(config.trancheUsd),
     trancheMs: config.trancheSeconds * 1000,
+    ...(settlement ? { short: settlement.short } : {}),
     onSettled(settlements, outcomes) {
       desk.settled(settlements, outcomes)
       payouts?.settled(settlements.map(({ usage }) => usage.node))
@@ -191,6 +195,7 @@ export function createCore(
       await book.close()
       await meter.close()
       await payouts?.close()
+      await settlement?.close()
     },
   }
 }

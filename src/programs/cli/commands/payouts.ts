@@ -57,9 +57,9 @@ export function payoutsCommand(command: Command, shell: Shell): Command {
   )
     .option('--blind', 'challenge although the gateway does not show the root’s tree')
     .action(async (_: Flags, own: Command) => {
-    const { challengeRoots } = await import('./payout-acts.ts')
-    await challengeRoots(own.optsWithGlobals(), shell)
-  })
+      const { challengeRoots } = await import('./payout-acts.ts')
+      await challengeRoots(own.optsWithGlobals(), shell)
+    })
   return command
 }
 

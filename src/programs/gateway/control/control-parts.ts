@@ -7,6 +7,7 @@ import type { ApiKey, NodeRecord, Scope, Store } from '../../../io/store/store.t
 import type { Logger } from '../../../io/telemetry/logger.ts'
 import type { PayoutService } from '../money/payouts.ts'
 import type { LeaseService } from '../leases/lease-service.ts'
+import type { SettlementDesk } from '../money/channel-service.ts'
 
 export type ControlParts = {
   readonly store: ControlStore
@@ -23,6 +24,8 @@ export type ControlParts = {
   readonly leases: LeaseService | null
   /** Null or left out: this gateway pays nothing on chain. */
   readonly payouts?: PayoutService | null
+  /** Null: nothing is settled on a chain. */
+  readonly settlement: SettlementDesk | null
   /** Resolves when the receipts of this request, or this receipt, are no longer on their way, or 2 s have passed. */
   settled(id: string): Promise<void>
   readonly metrics: { text(): Promise<string> }

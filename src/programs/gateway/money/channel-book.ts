@@ -58,8 +58,9 @@ type Entry = {
   record: ChannelRecord
   /** What vouchers allow, those on their way to the store included. */
   acceptedUnits: bigint
-  /** Vouchers on their way. */
+  /** Vouchers on their way, and when the last of them is there. */
   pending: number
+  arrival: Promise<unknown> | null
   readonly signer: Address
   /** The signer's, kept from its first voucher. */
   publicKey: Uint8Array | null
@@ -119,6 +120,7 @@ export class ChannelBook implements ChannelService {
       record,
       acceptedUnits: record.allowedUnits,
       pending: 0,
+      arrival: null,
       signer,
       publicKey: null,
     }
@@ -163,7 +165,7 @@ export class ChannelBook implements ChannelService {
         if (entry.pending === 0) entry.acceptedUnits = entry.record.allowedUnits
       })
     // Whoever does not wait for it must not end the process when the gateway closes first.
-    durable.catch(() => {})
+    entry.arrival = durable.catch(() => {})
     return { channel: viewOf(entry), creditedUnits: maxClaimable - credited, durable }
   }
 
@@ -301,6 +303,11 @@ export class ChannelBook implements ChannelService {
       if (error instanceof Fault && error.code === 'chain_unavailable') return chainUnavailable()
       throw error
     }
+  }
+
+  async settled(id: Hex): Promise<void> {
+    const entry = this.#entries.get(id)
+    while (entry !== undefined && entry.pending > 0) await entry.arrival
   }
 
   channel(id: Hex): ChannelView | null {

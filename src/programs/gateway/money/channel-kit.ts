@@ -12,11 +12,9 @@ import { randomHex } from '../../../io/store/channel-kit.ts'
 import type { Store } from '../../../io/store/store.ts'
 import { silentLogger } from '../../../io/telemetry/logger.ts'
 import { ChannelBook } from './channel-book.ts'
-import type { ChannelChain, FinalBlock } from './channel-chain.ts'
 import { ChannelSync } from './channel-sync.ts'
 import { Claims } from './claims.ts'
-
-const DEPTH = 2n
+import { FakeChain } from './fake-chain.ts'
 
 /** The channels of one gateway. `stop` and a new one over the same store is a restart. */
 export async function testChannels(chain: FakeChannelChain, store: Store, epochMs = 3_600_000) {
@@ -43,28 +41,15 @@ export async function testChannels(chain: FakeChannelChain, store: Store, epochM
   }
 }
 
-/** An anvil as `Chain` shows it: final two blocks below the head; what is written is sent when `settle` says so. */
-export class FakeChannelChain implements ChannelChain {
+/** With an operator's wallet: what is written is sent when `settle` says so. */
+export class FakeChannelChain extends FakeChain {
   readonly chain: TestChain
   readonly operatorWallet: TestWallet
-  readonly chainId: number
-  readonly addresses: { readonly channels: Address }
-  readonly token: { readonly address: Address; readonly decimals: number; readonly symbol: string }
-  readonly operator: Address
-  readonly testMoney = true
-  readonly client: TestChain['client']
-  #final: FinalBlock | null = null
-  readonly #heads = new Set<() => void>()
-  readonly #reorgs = new Set<() => void>()
 
-  constructor(chain: TestChain, operator: TestWallet) {
+  constructor(chain: TestChain, operatorWallet: TestWallet) {
+    super({ ...chain, operator: operatorWallet.address })
     this.chain = chain
-    this.operatorWallet = operator
-    this.chainId = chain.chainId
-    this.addresses = chain.addresses
-    this.token = { address: lowerHex(chain.addresses.token), decimals: 6, symbol: 'USDC' }
-    this.operator = operator.address
-    this.client = chain.client
+    this.operatorWallet = operatorWallet
   }
 
   static async start(t: TestContext): Promise<FakeChannelChain> {
@@ -74,43 +59,9 @@ export class FakeChannelChain implements ChannelChain {
     return fake
   }
 
-  finalBlock(): FinalBlock | null {
-    return this.#final
-  }
-
-  onHead(listener: () => void): () => void {
-    this.#heads.add(listener)
-    return () => this.#heads.delete(listener)
-  }
-
-  onFinal(): () => void {
-    return () => {}
-  }
-
-  onReorg(listener: () => void): () => void {
-    this.#reorgs.add(listener)
-    return () => this.#reorgs.delete(listener)
-  }
-
-  wake(): void {}
-
-  /** Looks at the head, as the follower of the chain does by itself. */
-  async see(): Promise<void> {
-    const head = await this.client.getBlock({ blockTag: 'latest' })
-    const number = head.number > DEPTH ? head.number - DEPTH : 0n
-    const block = await this.client.getBlock({ blockNumber: number })
-    const known = this.#final
-    if (known !== null && known.number <= number) {
-      const there = await this.client.getBlock({ blockNumber: known.number })
-      if (there.hash !== known.hash) for (const listener of this.#reorgs) listener()
-    }
-    this.#final = { number, hash: block.hash }
-    for (const listener of this.#heads) listener()
-  }
-
   /** All that is mined is final now. */
   async finalise(): Promise<void> {
-    await this.chain.mine(Number(DEPTH))
+    await this.chain.mine(this.finalityDepth)
     await this.see()
   }
 

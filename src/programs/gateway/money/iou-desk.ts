@@ -3,6 +3,7 @@
  * is read off the database in one snapshot: closed epochs, and what nodes have earned since, less the fee. So no IOU is
  * ever above the truth, whichever of the gateways with this key signs it, and the epoch's root owes no less.
  */
+import type { LocalAccount } from 'viem'
 import { hexOf, lowerHex, type Address, type Hex } from '../../../core/base/hex.ts'
 import { reasonOf } from '../../../core/base/refusal.ts'
 import type { Millis } from '../../../core/base/time.ts'
@@ -10,17 +11,18 @@ import type { Iou } from '../../../core/protocol/payout.ts'
 import { payoutsTypedData, type Iou as IouFields } from '../../../io/chain/typed-data.ts'
 import { readPayout } from '../../../io/link/hello-check.ts'
 import type { NodeLink } from '../../../io/link/node-link.ts'
-import { secp256k1 } from '../../../io/keys/secp256k1.ts'
 import type { OwedNow } from '../../../io/store/payout-records.ts'
 import { nodeLedger, type Store } from '../../../io/store/store.ts'
 import type { Logger } from '../../../io/telemetry/logger.ts'
+
+export type SignDigest = (digest: Uint8Array) => Promise<Hex>
 
 export type IouDeskParts = {
   readonly store: Pick<Store, 'notePayoutAddress' | 'payoutAddress' | 'owedToNodes' | 'balance'>
   readonly chainId: number
   readonly payouts: Address
-  /** Signs the digest with the operator's key: 65 bytes. */
-  readonly sign: (digest: Uint8Array) => Uint8Array
+  /** Signs the digest with the operator's key: 65 bytes, hex. */
+  readonly sign: SignDigest
   readonly operator: Address
   readonly links: () => Iterable<NodeLink>
   readonly linkOf: (node: string) => NodeLink | undefined
@@ -120,7 +122,7 @@ export class IouDesk {
       for (const node of owed.nodes) {
         unnamed.delete(node)
         const to = linkOf(node)
-        if (to) signature = this.#send(to, owed, signature)
+        if (to) signature = await this.#send(to, owed, signature)
       }
     }
     for (const node of unnamed) {
@@ -147,7 +149,7 @@ export class IouDesk {
   }
 
   /** Gives the signature, so that one is enough for all nodes of an address; null: there was nothing to sign. */
-  #send(link: NodeLink, owed: OwedNow, signed: Hex | null): Hex | null {
+  async #send(link: NodeLink, owed: OwedNow, signed: Hex | null): Promise<Hex | null> {
     const { address: provider, epoch, cumulativeUnits, feeBps } = owed
     const { chainId } = this.#parts
     const before = this.#sent.get(link)
@@ -158,16 +160,15 @@ export class IouDesk {
     if (same && cumulativeUnits === sent.cumulativeUnits) return signed
     const [gateway, payouts] = [lowerHex(this.#parts.operator), lowerHex(this.#parts.payouts)]
     const signature =
-      signed ?? this.#sign({ gateway, provider, epoch, cumulative: cumulativeUnits })
+      signed ??
+      (await this.#parts.sign(
+        this.#digestOf({ gateway, provider, epoch, cumulative: cumulativeUnits }),
+      ))
     const cumulative = String(cumulativeUnits)
     const iou = { chainId, payouts, gateway, provider, epoch, cumulative, signature, feeBps }
     link.tellPayout({ kind: 'iou', ...iou } satisfies Iou)
     this.#sent.set(link, { provider, epoch, cumulativeUnits, feeBps })
     return signature
-  }
-
-  #sign(iou: IouFields): Hex {
-    return hexOf(this.#parts.sign(this.#digestOf(iou)))
   }
 
   /** Once a link, and once there is something. */
@@ -180,8 +181,10 @@ export class IouDesk {
   }
 }
 
-/** For a key in memory. */
+/** By an account of viem's, as the operator key is. */
 export const signerOf =
-  (secretKey: Uint8Array) =>
-  (digest: Uint8Array): Uint8Array =>
-    secp256k1.sign(digest, secretKey)
+  (account: LocalAccount): SignDigest =>
+  async (digest) => {
+    if (account.sign === undefined) throw new Error('this account signs no digests')
+    return lowerHex(await account.sign({ hash: hexOf(digest) }))
+  }

@@ -1,17 +1,20 @@
 /** Payouts as the gateway's other parts see them: epochs and IOUs, put together, and what is told of them. */
 import { lowerHex, type Address, type Hex } from '../../../core/base/hex.ts'
-import type { NanoUsd } from '../../../core/base/money.ts'
-import type { Millis } from '../../../core/base/time.ts'
+import { parseUsd, type NanoUsd } from '../../../core/base/money.ts'
+import { Fault } from '../../../core/base/refusal.ts'
+import { SECOND, type Millis } from '../../../core/base/time.ts'
 import type { NodeLink } from '../../../io/link/node-link.ts'
 import {
   FEES,
+  NANO_USD_PER_UNIT,
   type OwedNow,
   type PayoutEpoch,
   type PayoutLeaf,
 } from '../../../io/store/payout-records.ts'
 import type { Store } from '../../../io/store/store.ts'
 import type { Logger } from '../../../io/telemetry/logger.ts'
-import { IouDesk } from './iou-desk.ts'
+import type { GatewayConfig } from '../config.ts'
+import { IouDesk, type SignDigest } from './iou-desk.ts'
 import {
   PayoutEpochs,
   type PayoutChain,
@@ -23,8 +26,8 @@ export type PayoutParts = {
   readonly store: Store
   readonly chain: PayoutChain
   readonly settings: PayoutSettings
-  /** Signs a digest with the operator's key: 65 bytes. */
-  readonly sign: (digest: Uint8Array) => Uint8Array
+  /** By the operator's key: `signerOf(chain.signer)`. */
+  readonly sign: SignDigest
   readonly links: () => Iterable<NodeLink>
   readonly linkOf: (node: string) => NodeLink | undefined
   readonly now: () => Millis
@@ -76,6 +79,26 @@ export type Payouts = PayoutService & {
 
 /** What `startGateway` hands over, so that payouts can be made of it. */
 export type PayoutPlace = Pick<PayoutParts, 'store' | 'links' | 'linkOf' | 'now' | 'logger'>
+
+/** Of the gateway's config. Throws Fault `config_invalid`. */
+export function payoutSettings(
+  config: Pick<
+    GatewayConfig,
+    'payoutEpochSeconds' | 'feeBps' | 'pushClaims' | 'pushClaimsAboveUsd'
+  >,
+): PayoutSettings {
+  const least = parseUsd(config.pushClaimsAboveUsd)
+  if (least === null || least < 0n)
+    throw new Fault(
+      'config_invalid',
+      `pushClaimsAboveUsd must be dollars from 0, e.g. "1"; it is "${config.pushClaimsAboveUsd}"`,
+    )
+  return {
+    epochMs: config.payoutEpochSeconds * SECOND,
+    feeBps: config.feeBps,
+    pushClaimsFromUnits: config.pushClaims ? least / NANO_USD_PER_UNIT : null,
+  }
+}
 
 export function createPayouts(parts: PayoutParts): Payouts {
   const { store, chain, settings, sign, links, linkOf, now, logger, wantTokens } = parts
