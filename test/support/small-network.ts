@@ -25,7 +25,7 @@ import {
   type GatewayParts,
   type RunningGateway,
 } from '../../src/programs/gateway/main.ts'
-import { nodeConfig, type NodeConfig } from '../../src/programs/node/config.ts'
+import { nodeConfig } from '../../src/programs/node/config.ts'
 import {
   createFakeEngine,
   fakeModel,
@@ -37,9 +37,6 @@ export type SmallNode = {
   readonly node: RunningNode
   readonly engine: FakeEngine
   readonly id: string
-  readonly home: string
-  /** Its lines for the provider. */
-  readonly said: readonly string[]
 }
 
 export type SmallNetwork = {
@@ -71,8 +68,6 @@ export async function smallNetwork(
   options: {
     nodes?: number
     config?: Partial<GatewayConfig>
-    gateway?: Partial<GatewayParts>
-    node?: Partial<NodeConfig>
     openChain?: GatewayParts['openChain']
   } = {},
 ): Promise<SmallNetwork> {
@@ -89,7 +84,6 @@ export async function smallNetwork(
     logger: silentLogger,
     say: (line) => void lines.push(line),
     openChain: options.openChain,
-    ...options.gateway,
   })
   const store = await createPostgresStore({ url: databaseUrl, logger: silentLogger })
   const nodes: SmallNode[] = []
@@ -132,21 +126,19 @@ export async function smallNetwork(
   const addNode = async (): Promise<SmallNode> => {
     const engine = createFakeEngine()
     const home = join(folder, `node-${nodes.length}`)
-    const said: string[] = []
     const settings = nodeConfig.parse({
       gateways: [gateway.url],
       home,
       models: [{ source: 'words.gguf', name: 'words' }],
       drainSeconds: 1,
-      ...options.node,
     })
     const node = await startNode(settings, {
       logger: silentLogger,
-      say: (line) => void said.push(line),
+      say: () => {},
       engine,
       settleMs: 500,
     })
-    const small = { node, engine, id: node.id, home, said }
+    const small = { node, engine, id: node.id }
     nodes.push(small)
     await until(
       `${node.id} is linked`,
