@@ -9,7 +9,7 @@ import type { TestContext } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { z } from 'zod'
-import { isHex, lowerHex, type Address } from '../../src/core/base/hex.ts'
+import type { Address } from '../../src/core/base/hex.ts'
 import { readToken } from '../../src/io/chain/payouts-contract.ts'
 import { testChain, type TestChain, type TestWallet } from '../../src/io/chain/test-chain.ts'
 import { createPostgresStore } from '../../src/io/store/postgres-store.ts'
@@ -139,13 +139,6 @@ export async function payingNetwork(
     return secret
   }
   const [key, operatorKey] = [await keyOf(['inference']), await keyOf(['operator'])]
-  const until: PayingNetwork['until'] = async (what, holds) => {
-    const deadline = performance.now() + PATIENCE_MS
-    while (!(await holds())) {
-      if (performance.now() > deadline) throw new Error(`waited ${PATIENCE_MS} ms in vain: ${what}`)
-      await sleep(25)
-    }
-  }
   return {
     chain,
     store,
@@ -217,8 +210,10 @@ export async function payingNetwork(
   }
 }
 
-/** Of hex that came from elsewhere. */
-export const anAddress = (text: string): Address => {
-  if (isHex(text, 20)) return lowerHex(text)
-  throw new Error(`no address: ${text}`)
+const until: PayingNetwork['until'] = async (what, holds) => {
+  const deadline = performance.now() + PATIENCE_MS
+  while (!(await holds())) {
+    if (performance.now() > deadline) throw new Error(`waited ${PATIENCE_MS} ms in vain: ${what}`)
+    await sleep(25)
+  }
 }

@@ -57,7 +57,6 @@ export type Iou = z.infer<typeof iouSchema>
 
 /** What a gateway says instead to a node that named no address: its earnings stay where they are, and so much they are. */
 export const unpaidSchema = z.object({ kind: z.literal('unpaid'), nanoUsd })
-export type Unpaid = z.infer<typeof unpaidSchema>
 
 /** A kind that a node does not know is ignored, as an unknown frame is. */
 export const payoutNewsSchema = z.discriminatedUnion('kind', [iouSchema, unpaidSchema])

@@ -32,14 +32,14 @@ export type Fragment = postgres.PendingQuery<postgres.Row[]>
  * Per node with an address: `units` to pay, `fee`, and `carry`, what stays. The fee is taken of what came in since the last
  * payout and never again of what that left over; a node that is owed less than a unit is left alone.
  */
-export const dueSql = (sql: AnySql, feeBps: Fragment, only: Fragment = sql``) => sql`
+export const dueSql = (sql: AnySql, feeBps: Fragment, some: Fragment = sql``) => sql`
   select node, address, fee, (balance - fee) / ${NANO_USD_PER_UNIT}::bigint as units,
     (balance - fee) % ${NANO_USD_PER_UNIT}::bigint as carry
   from (
     select a.node, a.address, b.balance_nano_usd as balance,
       div(greatest(b.balance_nano_usd - a.carry_nano_usd, 0)::numeric * (${feeBps}), 10000)::bigint as fee
     from payout_addresses a join node_balances b on b.node = a.node
-    where true ${only}
+    where true ${some}
   ) gross`
 
 /** See `PayoutStore.closePayoutEpoch`. */

@@ -7,7 +7,7 @@ import { Fault } from '../../core/base/refusal.ts'
 import { silentLogger } from '../telemetry/logger.ts'
 import { openDatabase } from './database.ts'
 import { earn, nameAddress, testAddress, testClosing, testPlan } from './payout-kit.ts'
-import { FEES, PAYOUTS, type OwedNow, type PayoutEpoch } from './payout-records.ts'
+import { FEES, PAYOUTS, type OwedNow, type PayoutEpoch, type PayoutLeaf } from './payout-records.ts'
 import { createPostgresStore } from './postgres-store.ts'
 import { nodeLedger, type Store } from './store.ts'
 import { testDatabaseUrl, testStore, testTenant } from './testing.ts'
@@ -111,10 +111,7 @@ describe('payouts', { timeout: 300_000 }, () => {
     const { store, account } = await setup(t)
     await nameAddress(store, 'node_a', A)
     await earn(store, { account, node: 'node_a', nanoUsd: 9_000n })
-    const plan = () => {
-      throw new Fault('payouts_short', 'no money', { retryable: true })
-    }
-    await assert.rejects(store.closePayoutEpoch(testClosing(1, { plan })), /no money/)
+    await assert.rejects(store.closePayoutEpoch(testClosing(1, { plan: broke })), /no money/)
     assert.equal(await has(store, nodeLedger('node_a')), 9_000n)
     assert.equal((await store.payoutEpochs({ limit: 9 })).length, 1)
   })
@@ -125,11 +122,7 @@ describe('payouts', { timeout: 300_000 }, () => {
     await earn(store, { account, node: 'node_a', nanoUsd: 9_000n })
     await closes(store, testClosing(1))
     assert.equal(await store.closePayoutEpoch(testClosing(2)), 'nothing')
-    const plan = (leaves: Parameters<typeof testPlan>[0]) => ({
-      ...testPlan(leaves, 9n),
-      actions: [],
-    })
-    const again = await closes(store, testClosing(2, { evenIfNothing: true, plan }))
+    const again = await closes(store, testClosing(2, { evenIfNothing: true, plan: anew }))
     assert.deepEqual([again.closed?.paidUnits, again.closed?.totalUnits], [0n, 9n])
     await audited(store)
   })
@@ -253,7 +246,10 @@ class History {
     )
     const due = await this.#store.payoutsDue()
     const outcome = await this.#store.closePayoutEpoch(testClosing(this.#epoch, { nextFeeBps }))
-    if (outcome === 'nothing') return void assert.equal(due.units, 0n)
+    if (outcome === 'nothing') {
+      assert.equal(due.units, 0n)
+      return
+    }
     assert.ok(typeof outcome === 'object')
     assert.equal(outcome.closed?.paidUnits, due.units)
     assert.equal(outcome.closed?.feeNanoUsd, due.feeNanoUsd)
@@ -279,12 +275,22 @@ class History {
   }
 }
 
+const broke = (): never => {
+  throw new Fault('payouts_short', 'no money', { retryable: true })
+}
+
+/** The same leaves once more, and nothing to send. */
+const anew = (leaves: readonly PayoutLeaf[], totalUnits: bigint) => ({
+  ...testPlan(leaves, totalUnits),
+  actions: [],
+})
+
 const has = async (store: Store, account: string): Promise<bigint> =>
   (await store.balance(account)).balanceNanoUsd
 
 async function closes(store: Store, closing: ReturnType<typeof testClosing>): Promise<PayoutEpoch> {
   const outcome = await store.closePayoutEpoch(closing)
-  assert.ok(typeof outcome === 'object', String(outcome))
+  assert.ok(typeof outcome === 'object', JSON.stringify(outcome))
   return outcome
 }
 

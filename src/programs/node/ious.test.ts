@@ -127,8 +127,8 @@ function iou(more: Partial<Iou>, secret: Uint8Array = key): Iou {
   const gateway = addressOf(secp256k1.publicKeyOf(secret))
   const fields = { chainId: 31_337, payouts: PAYOUTS, gateway, provider: ME, epoch: 1, ...more }
   const cumulative = more.cumulative ?? '100'
-  const { iouDigest } = payoutsTypedData({ chainId: 31_337, verifyingContract: PAYOUTS })
-  const digest = iouDigest({ ...fields, cumulative: BigInt(cumulative) })
+  const typed = payoutsTypedData({ chainId: 31_337, verifyingContract: PAYOUTS })
+  const digest = typed.iouDigest({ ...fields, cumulative: BigInt(cumulative) })
   const signature = hexOf(secp256k1.sign(digest, secret))
   return { kind: 'iou', feeBps: 0, ...fields, cumulative, signature }
 }

@@ -57,9 +57,9 @@ function setup(t: TestContext) {
   return {
     path,
     own: (address: string | null, now: number) => ownPayout(address, { identity, path, now }),
-    read({ signed }: NonNullable<ReturnType<typeof ownPayout>>) {
+    read: ({ signed }: NonNullable<ReturnType<typeof ownPayout>>) => {
       const statement = readPayout(signed, identity.id, identity.publicKey)
-      assert.ok(typeof statement === 'object', String(statement))
+      assert.ok(typeof statement === 'object', JSON.stringify(statement))
       return statement
     },
   }

@@ -55,8 +55,6 @@ export function ownPayout(
 
 /** Lower case. Throws Fault `invalid_settings`: capitals are a checksum (EIP-55), and a wrong address is money lost. */
 export function checkedAddress(text: string): Address {
-  const wrong = (why: string) =>
-    new Fault('invalid_settings', `The node's settings are wrong: payoutAddress: ${why}.`)
   if (ZERO.test(text)) throw wrong('nobody has the address of zeros')
   if (isAddress(text, { strict: true }) && text === getAddress(text)) return lowerHex(text)
   if (!isAddress(text, { strict: false })) throw wrong(`${text} is no address`)
@@ -64,6 +62,9 @@ export function checkedAddress(text: string): Address {
     `the capitals of ${text} are not its checksum; copy it from your wallet again (if you are sure of it: ${getAddress(text)})`,
   )
 }
+
+const wrong = (why: string): Fault =>
+  new Fault('invalid_settings', `The node's settings are wrong: payoutAddress: ${why}.`)
 
 function read(path: string): z.infer<typeof kept> | null {
   let text: string

@@ -61,7 +61,8 @@ export class IouDesk {
   constructor(parts: IouDeskParts) {
     this.#parts = parts
     const verifyingContract = lowerHex(parts.payouts)
-    this.#digestOf = payoutsTypedData({ chainId: parts.chainId, verifyingContract }).iouDigest
+    const typed = payoutsTypedData({ chainId: parts.chainId, verifyingContract })
+    this.#digestOf = (iou) => typed.iouDigest(iou)
     this.#timer = setInterval(() => void this.round(), parts.everyMs ?? EVERY_MS)
     this.#timer.unref()
   }
