@@ -72,6 +72,7 @@ describe('payouts', limit, () => {
     assert.equal(await network.units(payee), epoch.closed.totalUnits)
 
     // What came in since goes into the next root: nothing is left but less than a unit at each node.
+    await bare.stop()
     for (let i = 0; i < 4; i++) await network.ask()
     await network.until(
       'the next root pends',

@@ -149,7 +149,7 @@ export async function payingNetwork(
     operatorKey,
     killGateway,
     startGateway,
-    until,
+    until: (what, holds) => waitFor(what, holds, url),
     async addNode(payoutAddress) {
       const home = join(folder, `node-${nodes.length}`)
       const said: string[] = []
@@ -175,10 +175,11 @@ export async function payingNetwork(
         stop: () => node.stop(),
       }
       nodes.push(paying)
-      await until(`${node.id} is linked`, async () => {
+      const linked = async () => {
         const response = await fetch(`${url}/v1/network/nodes/${node.id}`)
         return response.ok
-      })
+      }
+      await waitFor(`${node.id} is linked`, linked, url)
       return paying
     },
     async ask() {
@@ -210,10 +211,17 @@ export async function payingNetwork(
   }
 }
 
-const until: PayingNetwork['until'] = async (what, holds) => {
+async function waitFor(
+  what: string,
+  holds: () => boolean | Promise<boolean>,
+  url: string,
+): Promise<void> {
   const deadline = performance.now() + PATIENCE_MS
   while (!(await holds())) {
-    if (performance.now() > deadline) throw new Error(`waited ${PATIENCE_MS} ms in vain: ${what}`)
+    if (performance.now() > deadline) {
+      const said = await fetch(`${url}/v1/payouts`).then((answer) => answer.text())
+      throw new Error(`waited ${PATIENCE_MS} ms in vain: ${what}; the gateway says ${said}`)
+    }
     await sleep(25)
   }
 }
