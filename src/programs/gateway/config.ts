@@ -1,6 +1,7 @@
 /** The gateway's settings. The schema is the manual: each field says its unit, its default, and the accident it prevents. */
 import { z } from 'zod'
 import { MAX_BID_WINDOW_MS } from '../../core/protocol/lease-control.ts'
+import { payoutConfig } from './money/payout-config.ts'
 
 const listPrice = z.strictObject({
   model: z.string().describe('The model id here that this list price is compared with.'),
@@ -377,7 +378,10 @@ export const gatewayConfig = z.strictObject({
     .min(0)
     .max(5_000)
     .default(0)
-    .describe('What the network keeps of what providers earn, hundredths of a percent.'),
+    .describe(
+      'What the network keeps of what providers earn, hundredths of a percent. A change holds from the next payout epoch on: what is signed stays.',
+    ),
+  ...payoutConfig,
   listPrices: z
     .array(listPrice)
     .default([BARD_BESIDE_NOVA])

@@ -22,6 +22,7 @@ const GUARDED: readonly (readonly [Scope, string, string, unknown?])[] = [
     '/v1/accounts/:my-account/credits',
     { amount_usd: '1', idempotency_key: 'x' },
   ],
+  ['operator', 'GET', '/v1/payouts/operation'],
   ['operator', 'PATCH', `/v1/network/nodes/${NODE}`, { tier: 'reserve' }],
   ['deployments', 'POST', '/v1/deployments/screen', { sdl: 'services' }],
   ['deployments', 'POST', '/v1/deployments/sealing-keys', { sdl: 'services' }],
@@ -48,6 +49,14 @@ const OPEN = [
   '/v1/network',
   '/v1/network/nodes',
   `/v1/network/nodes/${NODE}`,
+]
+
+/** Open as well, and here nothing is paid on chain. */
+const PAYOUTS = [
+  '/v1/payouts',
+  '/v1/payouts/epochs/1/leaves',
+  `/v1/payouts/leaves/0x${'a'.repeat(40)}`,
+  `/v1/payouts/accounts/0x${'a'.repeat(40)}`,
 ]
 
 describe('access', () => {
@@ -91,7 +100,7 @@ describe('access', () => {
       )
     const covered = [
       ...GUARDED.map(([, method, path]) => `${method} ${asTemplate(path)}`),
-      ...OPEN.map((path) => `GET ${asTemplate(path)}`),
+      ...[...OPEN, ...PAYOUTS].map((path) => `GET ${asTemplate(path)}`),
     ]
     assert.ok(routes.length > 15)
     assert.deepEqual(routes.toSorted(), covered.toSorted())
@@ -100,6 +109,8 @@ describe('access', () => {
   it('leaves open what everybody may see', async () => {
     const { ask } = await setupControl()
     for (const path of OPEN) assert.equal((await ask(null, 'GET', path)).status, 200, path)
+    for (const path of PAYOUTS)
+      assert.equal((await ask(null, 'GET', path)).code, 'settlement_off', path)
   })
 
   it('shows and changes nothing of another tenant, and does not say that it exists', async () => {
@@ -137,6 +148,8 @@ const asTemplate = (path: string) =>
     .replace(/(:my-account|:mine|rcpt_1|dep_1|node_a+)/, '{id}')
     .replace('lease_1', '{lease}')
     .replace('snap_1', '{snapshot}')
+    .replace('/epochs/1/', '/epochs/{number}/')
+    .replace(/0xa+/, '{address}')
 
 /** The hot path's routes, whose keys its own tests check. */
 const INFERENCE = /^\/v1\/(models(\/\{id\})?|chat\/completions|completions|embeddings)$/
