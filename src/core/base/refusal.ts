@@ -15,6 +15,7 @@ type ErrorType =
 type Row = { readonly status: number; readonly type: ErrorType }
 
 const bad = (status: number): Row => ({ status, type: 'invalid_request_error' })
+const owed: Row = { status: 402, type: 'insufficient_quota' }
 
 /** Code → HTTP status and OpenAI error type: the only such table. */
 export const REFUSALS = {
@@ -47,6 +48,31 @@ export const REFUSALS = {
   // Money and limits.
   insufficient_balance: { status: 402, type: 'insufficient_quota' },
   key_budget_exceeded: { status: 402, type: 'insufficient_quota' },
+  // Paid with the request itself (x402), and vouchers.
+  payment_required: owed,
+  payment_malformed: bad(400),
+  payment_not_offered: owed,
+  payment_over_maximum: owed,
+  payment_too_low: owed,
+  payment_expired: owed,
+  payment_tampered: owed,
+  payer_short: owed,
+  deposit_too_small: owed,
+  deposit_failed: owed,
+  deposit_limit: { status: 503, type: 'server_error' },
+  deposit_not_final: { status: 503, type: 'server_error' },
+  voucher_signature_invalid: owed,
+  voucher_stale: owed,
+  voucher_reused: owed,
+  voucher_above_deposit: owed,
+  channel_unknown: owed,
+  channel_wrong_chain: owed,
+  channel_wrong_payee: owed,
+  channel_wrong_token: owed,
+  channel_closing: owed,
+  channel_busy: owed,
+  channel_has_account: owed,
+  chain_unavailable: { status: 503, type: 'server_error' },
   rate_limit_exceeded: { status: 429, type: 'rate_limit_error' },
   concurrency_limit_exceeded: { status: 429, type: 'rate_limit_error' },
   queue_full: { status: 429, type: 'rate_limit_error' },
