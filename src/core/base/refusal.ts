@@ -72,6 +72,7 @@ export const REFUSALS = {
   channel_closing: owed,
   channel_busy: owed,
   channel_has_account: owed,
+  channel_delay_too_short: owed,
   chain_unavailable: { status: 503, type: 'server_error' },
   rate_limit_exceeded: { status: 429, type: 'rate_limit_error' },
   concurrency_limit_exceeded: { status: 429, type: 'rate_limit_error' },

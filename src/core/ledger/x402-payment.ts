@@ -81,9 +81,7 @@ class Malformed extends Error {}
 
 function textOf(header: string): string {
   if (header.length > MAX_PAYMENT_CHARACTERS)
-    throw new Malformed(
-      `has ${header.length} characters; the limit is ${MAX_PAYMENT_CHARACTERS}`,
-    )
+    throw new Malformed(`has ${header.length} characters; the limit is ${MAX_PAYMENT_CHARACTERS}`)
   if (header.length === 0 || header.length % 4 === 1 || !/^[A-Za-z0-9+/]+={0,2}$/.test(header))
     throw new Malformed('is not base64')
   const bytes = Buffer.from(header, 'base64')
@@ -249,5 +247,7 @@ function bytes32(value: unknown, name: string): Hex {
 
 function signature(value: unknown, name: string): Hex {
   if (isHex(value, 65)) return lowerHex(value)
-  throw new Malformed(`has a '${name}' that is not 65 bytes of hex: only keys sign here, no contracts`)
+  throw new Malformed(
+    `has a '${name}' that is not 65 bytes of hex: only keys sign here, no contracts`,
+  )
 }

@@ -100,6 +100,7 @@ export async function startGateway(
     keyring: core.keyring,
     metrics,
     listPrices,
+    x402: null,
     accepting: () => accepting,
     report,
   })
