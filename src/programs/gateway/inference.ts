@@ -65,6 +65,8 @@ export type Outcome = {
   readonly firstTokenAt: Millis | null
   /** The tenant went away before the answer was whole. */
   readonly gone?: boolean
+  /** Where the refusal was not answered with the status of its code. */
+  readonly status?: number
 }
 
 /** What is told about a request that is over, to the log and to the terminal. */
@@ -165,7 +167,8 @@ export function createInference(parts: InferenceParts): ServeInference {
         return
       }
       const answer = (paid: Awaited<ReturnType<X402Door['pay']>>): void => {
-        if (!(paid instanceof PaidRequest)) refuseWith(turn, null, paid.refusal, paid.headers)
+        if (!(paid instanceof PaidRequest))
+          refuseWith(turn, null, paid.refusal, paid.headers, paid.status)
         else if (turn.response.destroyed) paid.unheard(0n)
         else admitted(turn, paid.payer, body, paid.request, paid)
       }
@@ -233,15 +236,16 @@ export function createInference(parts: InferenceParts): ServeInference {
     key: KeyEntry | null,
     refusal: Refusal,
     more: HeaderList = [],
+    status: number = REFUSALS[refusal.code].status,
   ): void {
-    sendRefusal(turn.response, refusal, headersOf([...turn.headers, ...more]))
-    tell(turn, key, { refusal, bill: null, model: null, firstTokenAt: null })
+    sendRefusal(turn.response, refusal, headersOf([...turn.headers, ...more]), status)
+    tell(turn, key, { refusal, bill: null, model: null, firstTokenAt: null, status })
   }
 
   function tell(turn: Turn, key: KeyEntry | null, outcome: Outcome): void {
     const finishedAt = now()
     const status = outcome.refusal
-      ? REFUSALS[outcome.refusal.code].status
+      ? (outcome.status ?? REFUSALS[outcome.refusal.code].status)
       : outcome.gone
         ? CLIENT_CLOSED
         : 200

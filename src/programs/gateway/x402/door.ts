@@ -1,6 +1,6 @@
 /** Where callers without a key come in: they hear the price of what they ask (402), or bring a payment for it. */
 import type { IncomingMessage } from 'node:http'
-import { isRefusal, type Refusal } from '../../../core/base/refusal.ts'
+import { isRefusal, REFUSALS, type Refusal } from '../../../core/base/refusal.ts'
 import { readPayment } from '../../../core/ledger/x402-payment.ts'
 import {
   MAX_BODY_BYTES,
@@ -16,7 +16,12 @@ import { quoteFor } from './quote.ts'
 import { UNPAID_BODY_BYTES, type Strangers } from './strangers.ts'
 import { channelOffer, paymentRequired, type Resource, type X402Terms } from './terms.ts'
 
-export type Refused = { readonly refusal: Refusal; readonly headers: HeaderList }
+export type Refused = {
+  readonly refusal: Refusal
+  readonly headers: HeaderList
+  /** By 402 x402's clients know that the header says what to do. */
+  readonly status: number
+}
 
 export type X402Door = {
   /** May this one come in, and how long may its body be? `leave` is to be called once, when the request is over. */
@@ -51,7 +56,8 @@ export function createX402Door(parts: {
     bodyBytes: number,
   ): PaidRequest | Refused | Promise<PaidRequest | Refused> {
     const quote = quoteFor(table, wanted, bodyBytes)
-    if (isRefusal(quote)) return { refusal: quote, headers: [] }
+    if (isRefusal(quote))
+      return { refusal: quote, headers: [], status: REFUSALS[quote.code].status }
     const answer = (taken: PaidRequest | PaymentFault): PaidRequest | Refused =>
       isFault(taken) ? refused(taken, resourceOf(request, PATHS[api]), quote.units) : taken
     const header = request.headers['payment-signature']
@@ -69,7 +75,8 @@ export function createX402Door(parts: {
   function refused({ refusal, word, corrective }: PaymentFault, resource: Resource, units: bigint) {
     const offer = channelOffer(terms, units, corrective)
     const required = paymentRequired(resource, [offer], word)
-    return { refusal, headers: ['payment-required', required, 'cache-control', 'no-store'] }
+    const headers = ['payment-required', required, 'cache-control', 'no-store']
+    return { refusal, headers, status: statusOf(refusal) }
   }
 
   return {
@@ -81,6 +88,12 @@ export function createX402Door(parts: {
     },
     pay,
   }
+}
+
+/** A malformed header is 400, and what the gateway cannot do just now 503; a payment that is not taken is 402. */
+function statusOf({ code }: Refusal): number {
+  const { status } = REFUSALS[code]
+  return code === 'payment_malformed' || status >= 500 ? status : 402
 }
 
 /** As the client named it; a host that is no host is left out. */

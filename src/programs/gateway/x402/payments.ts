@@ -5,7 +5,7 @@
  *   terms ──► price ──► channel known? ──► signature ──► free? ──► ceiling = told + price? ──► within the deposit? ──► taken
  *                            │ no: deposit, then open, once
  */
-import { ZERO_ADDRESS, type Hex } from '../../../core/base/hex.ts'
+import { bytesOf, ZERO_ADDRESS, type Hex } from '../../../core/base/hex.ts'
 import type { NanoUsd } from '../../../core/base/money.ts'
 import type { Millis } from '../../../core/base/time.ts'
 import type { InferenceRequest } from '../../../core/protocol/inference-request.ts'
@@ -27,12 +27,15 @@ import type { Quote } from './quote.ts'
 import { networkOf, type X402Terms } from './terms.ts'
 import type { Trust } from './trust.ts'
 
+/** `ChannelBook` fits. */
+export type X402Channels = Pick<ChannelService, 'accept' | 'open' | 'channel' | 'refresh'> & {
+  /** The newest voucher as the store has it. */
+  record(id: Hex): { readonly ceilingUnits: bigint; readonly signature: Hex | null } | null
+}
+
 export type PaymentParts = {
   readonly terms: X402Terms
-  readonly channels: Pick<
-    ChannelService,
-    'accept' | 'verify' | 'open' | 'channel' | 'refresh' | 'close'
-  >
+  readonly channels: X402Channels
   readonly typedData: ChannelsTypedData
   readonly accounts: PayerAccounts
   readonly deposits: DepositDesk
@@ -116,17 +119,27 @@ export function createPayments(parts: PaymentParts): Payments {
         `The channel ${channelId} has no deposit on chain. Send a payment of type 'deposit'.`,
       )
     const payer = await accounts.ensure(channelId, config.payer)
-    const open = () => channels.open(config, payer.account.id, voucher)
-    const opened = made !== null && trust.allowed ? await open() : await untilFinal(open)
-    if (isRefusal(opened)) {
-      if (opened.code === 'conflict') return hasAccount(channelId)
-      if (made === null || !trust.allowed || opened.code !== 'deposit_not_final')
-        return faultOf(opened)
-      return keep(new ChannelTab(channelId, payer, 0n))
+    if (channels.channel(channelId) === null) {
+      const open = () => channels.open(config, payer.account.id, voucher)
+      const opened = made !== null && trust.allowed ? await open() : await untilFinal(open)
+      if (isRefusal(opened)) {
+        if (opened.code === 'conflict') return hasAccount(channelId)
+        if (made === null || !trust.allowed || opened.code !== 'deposit_not_final')
+          return faultOf(opened)
+        return keep(new ChannelTab(channelId, payer, 0n))
+      }
     }
     const view = await channels.refresh(channelId)
     if (isRefusal(view)) return faultOf(view)
-    return keep(new ChannelTab(channelId, payer, view.chargedUnits))
+    const tab = keep(new ChannelTab(channelId, payer, view.chargedUnits))
+    const newest = channels.record(channelId)
+    if (newest !== null && newest.signature !== null)
+      tab.signed({
+        channelId,
+        maxClaimable: newest.ceilingUnits,
+        signature: bytesOf(newest.signature),
+      })
+    return tab
   }
 
   function keep(tab: ChannelTab): ChannelTab {
