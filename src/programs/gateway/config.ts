@@ -282,6 +282,39 @@ export const gatewayConfig = z.strictObject({
     .describe(
       "How long an auction waits for providers' pricing programs, milliseconds; a bid after it is none. Where every node has a price sheet nothing waits.",
     ),
+  x402: z
+    .boolean()
+    .default(true)
+    .describe(
+      'Callers without a key may pay with the request itself (HTTP 402, x402). Counts only where the gateway settles on a chain; without it they get 401.',
+    ),
+  x402WithdrawDelayS: z.coerce
+    .number()
+    .int()
+    .min(900)
+    .max(2_592_000)
+    .default(86_400)
+    .describe(
+      'How long a payer who leaves its channel without consent waits, seconds: the time there is to claim what was spent. A change makes new channels of all payers.',
+    ),
+  x402MinDepositUsd: z
+    .string()
+    .default('0.05')
+    .describe(
+      'The least that a deposit by x402 may bring, USD: the gateway pays its gas, so that a stranger cannot use that up with dust.',
+    ),
+  x402DepositFinality: z
+    .enum(['mined', 'final'])
+    .default('mined')
+    .describe(
+      "Whether a request is served once its deposit is `mined`, within x402MaxUnfinalUsd, or only when it is `final`. What was served on a deposit that the chain then drops is the operator's loss.",
+    ),
+  x402MaxUnfinalUsd: z
+    .string()
+    .default('1.00')
+    .describe(
+      'What may be served at a time, over all callers, on deposits that are not final yet, USD: the most that a reorganisation can cost.',
+    ),
   listPrices: z
     .array(listPrice)
     .default([BARD_BESIDE_NOVA])

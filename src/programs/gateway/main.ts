@@ -33,6 +33,7 @@ import { listModels } from './model-list.ts'
 import { requestFields, requestLine } from './request-line.ts'
 import { openTls } from './tls/gateway-tls.ts'
 import { sendToHttps } from './tls/to-https.ts'
+import type { X402, X402Parts } from './x402/x402.ts'
 import { VERSION } from '../../core/base/version.ts'
 
 export type RunningGateway = {
@@ -50,7 +51,12 @@ export type GatewayParts = {
   readonly logger: Logger
   /** One line for people per request, when the config asks for it. */
   readonly say: (line: string) => void
+  /** Where it settles on a chain: takes payments that come with requests. */
+  readonly x402?: (core: X402Core) => Promise<X402>
 }
+
+/** What x402 is made of, but for the chain. */
+export type X402Core = Pick<X402Parts, 'store' | 'keyring' | 'table' | 'meter'> & { store: Store }
 
 /** Answers that still run at a shutdown get this long; then their connections are cut and tenants retry. */
 const CLOSE_DEADLINE_MS = 10_000
@@ -66,7 +72,7 @@ const HOT: ReadonlyMap<string, Api> = new Map([
 
 export async function startGateway(
   config: GatewayConfig,
-  { logger, say }: GatewayParts,
+  { logger, say, x402: openX402 }: GatewayParts,
 ): Promise<RunningGateway> {
   const identity = loadIdentity('gw', join(config.home, 'gateway.key'))
   const objects = openObjectStore(config, identity.id)
@@ -86,6 +92,8 @@ export async function startGateway(
   await core.keyring.start()
   await core.book.claim()
   core.dispatcher.meter.recover()
+  const { table, meter } = core.dispatcher
+  const x402 = (await openX402?.({ store, keyring: core.keyring, table, meter })) ?? null
 
   let accepting = true
   const asJson = config.logRequests === 'json' || config.logRequests === 'both'
@@ -100,7 +108,7 @@ export async function startGateway(
     keyring: core.keyring,
     metrics,
     listPrices,
-    x402: null,
+    x402: x402?.door ?? null,
     accepting: () => accepting,
     report,
   })
@@ -222,6 +230,7 @@ export async function startGateway(
       // Nodes stay linked until the answers and their receipts are through.
       await Promise.all([server.close(CLOSE_DEADLINE_MS), secure?.close(CLOSE_DEADLINE_MS)])
       await core.receiptsIn()
+      x402?.close()
       await links.close()
       await core.close()
       await store.close()

@@ -2,7 +2,8 @@
 import type { Hex } from '../../../core/base/hex.ts'
 import type { NanoUsd } from '../../../core/base/money.ts'
 import type { Voucher } from '../../../core/ledger/channel-config.ts'
-import { chargeToTell, NANO_USD_PER_UNIT, wholeUnits } from '../../../core/ledger/told-charge.ts'
+import { NANO_PER_UNIT } from '../../../core/ledger/channel.ts'
+import { chargeToTell, wholeUnits } from '../../../core/ledger/told-charge.ts'
 import type { KeyEntry } from '../keyring.ts'
 
 /** Ceilings of vouchers that were served and could come again. */
@@ -25,7 +26,7 @@ export class ChannelTab {
     this.id = id
     this.payer = payer
     this.#toldUnits = chargedUnits
-    this.#spentNanoUsd = chargedUnits * NANO_USD_PER_UNIT
+    this.#spentNanoUsd = chargedUnits * NANO_PER_UNIT
   }
 
   /** x402's `chargedCumulativeAmount`. */
@@ -78,7 +79,7 @@ export class ChannelTab {
     const spent = wholeUnits(this.#spentNanoUsd)
     if (spent > this.#toldUnits) this.#toldUnits = spent
     if (chargedUnits <= wholeUnits(this.#spentNanoUsd)) return
-    this.#spentNanoUsd = chargedUnits * NANO_USD_PER_UNIT
+    this.#spentNanoUsd = chargedUnits * NANO_PER_UNIT
     if (chargedUnits > this.#toldUnits) this.#toldUnits = chargedUnits
   }
 

@@ -14,7 +14,13 @@ import { fault, isFault, type PaymentFault } from './payment-fault.ts'
 import type { Payments } from './payments.ts'
 import { quoteFor } from './quote.ts'
 import { UNPAID_BODY_BYTES, type Strangers } from './strangers.ts'
-import { channelOffer, paymentRequired, type Resource, type X402Terms } from './terms.ts'
+import {
+  channelOffer,
+  MAX_OFFER_STEP,
+  paymentRequired,
+  type Resource,
+  type X402Terms,
+} from './terms.ts'
 
 export type Refused = {
   readonly refusal: Refusal
@@ -48,6 +54,7 @@ export function createX402Door(parts: {
   strangers: Strangers
 }): X402Door {
   const { terms, table, payments, strangers } = parts
+  let offers = 0n
 
   function pay(
     api: Api,
@@ -59,9 +66,11 @@ export function createX402Door(parts: {
     if (isRefusal(quote))
       return { refusal: quote, headers: [], status: REFUSALS[quote.code].status }
     const answer = (taken: PaidRequest | PaymentFault): PaidRequest | Refused =>
-      isFault(taken) ? refused(taken, resourceOf(request, PATHS[api]), quote.units) : taken
+      isFault(taken) ? refused(taken, resourceOf(request, PATHS[api]), asked) : taken
+    offers += 1n
+    const asked = quote.units + (offers % (MAX_OFFER_STEP + 1n))
     const header = request.headers['payment-signature']
-    if (header === undefined) return answer(noPayment(terms, quote.units))
+    if (header === undefined) return answer(noPayment(terms, asked))
     const payment = readPayment(String(header))
     if ('problem' in payment) return answer(malformed(payment.problem))
     if ('otherScheme' in payment) return answer(notOffered(payment.otherScheme))

@@ -24,7 +24,7 @@ import { PaidRequest } from './paid-request.ts'
 import type { PayerAccounts } from './payer-accounts.ts'
 import { fault, faultOf, isFault, type PaymentFault } from './payment-fault.ts'
 import type { Quote } from './quote.ts'
-import { networkOf, type X402Terms } from './terms.ts'
+import { MAX_OFFER_STEP, networkOf, type X402Terms } from './terms.ts'
 import type { Trust } from './trust.ts'
 
 /** `ChannelBook` fits. */
@@ -133,12 +133,12 @@ export function createPayments(parts: PaymentParts): Payments {
     if (isRefusal(view)) return faultOf(view)
     const tab = keep(new ChannelTab(channelId, payer, view.chargedUnits))
     const newest = channels.record(channelId)
-    if (newest !== null && newest.signature !== null)
-      tab.signed({
-        channelId,
-        maxClaimable: newest.ceilingUnits,
-        signature: bytesOf(newest.signature),
-      })
+    if (newest !== null && newest.signature !== null) {
+      const { ceilingUnits: maxClaimable, signature } = newest
+      tab.signed({ channelId, maxClaimable, signature: bytesOf(signature) })
+      // Before this gateway was started, most likely.
+      tab.serve(maxClaimable)
+    }
     return tab
   }
 
@@ -340,7 +340,7 @@ function pricedAt(
   quote: Quote,
   units: bigint,
 ): { readonly request: InferenceRequest; readonly nanoUsd: NanoUsd } | PaymentFault {
-  if (units > quote.units)
+  if (units > quote.units + MAX_OFFER_STEP)
     return fault(
       'payment_over_maximum',
       `${units} units were signed for this request, which costs at most ${quote.units}. Ask again for the price.`,

@@ -101,6 +101,12 @@ const money = (terms: X402Terms, units: bigint) => ({
 
 const domain = ({ token }: X402Terms) => ({ name: token.name, version: token.version })
 
+/**
+ * Each offer asks for some units more than the last one, up to so many: an answer below a unit changes nothing that a payer is
+ * told, and its next voucher would be the very same. So a voucher that comes twice is known for one. They are signed, not charged.
+ */
+export const MAX_OFFER_STEP = 255n
+
 /** The value of the header `PAYMENT-REQUIRED`. */
 export const paymentRequired = (
   resource: Resource,
