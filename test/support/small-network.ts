@@ -70,7 +70,7 @@ export async function smallNetwork(
   options: {
     nodes?: number
     config?: Partial<GatewayConfig>
-    x402?: NonNullable<GatewayParts['x402']>
+    openChain?: NonNullable<GatewayParts['openChain']>
   } = {},
 ): Promise<SmallNetwork> {
   const folder = mkdtempSync(join(tmpdir(), 'baseload-network-'))
@@ -82,11 +82,11 @@ export async function smallNetwork(
     logRequests: 'pretty',
     ...options.config,
   })
-  const { x402 } = options
+  const { openChain } = options
   const parts: GatewayParts = {
     logger: silentLogger,
     say: (line) => void lines.push(line),
-    ...(x402 && { x402 }),
+    openChain,
   }
   const running = { gateway: await startGateway(config, parts) }
   const { gateway } = running

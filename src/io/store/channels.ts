@@ -59,9 +59,11 @@ export const channelsIn = (database: Database): ChannelStore => ({
   async closeChannel(id, refundPurpose) {
     await database.run(
       (sql) => sql`
-        update channels set leaving = null, exit_at = null, refund_purpose = null,
-          state = case when balance_units <= claimed_units then 'closed' else 'open' end
-        where id = ${id} and refund_purpose = ${refundPurpose} and leaving = 'consent'`,
+        update channels set refund_purpose = null,
+          leaving = case when leaving = 'consent' then null else leaving end,
+          state = case when leaving <> 'consent' then state
+            when balance_units <= claimed_units then 'closed' else 'open' end
+        where id = ${id} and refund_purpose = ${refundPurpose}`,
     )
   },
 })

@@ -166,7 +166,6 @@ export type Store = DeploymentStore &
   CommandStore &
   GatewayStore &
   SnapshotStore &
-  SnapshotStore &
   ChainActionStore &
   ChainBlockStore &
   ChannelStore & {

@@ -1,10 +1,9 @@
 /** On which terms this gateway takes x402 payments, and how they are offered: version 2, github.com/x402-foundation/x402. */
 import type { Address, Hex } from '../../../core/base/hex.ts'
-import type { ContractAddresses } from '../../../io/chain/addresses.ts'
 
 export type X402Terms = {
   readonly chainId: number
-  readonly addresses: ContractAddresses
+  readonly addresses: { readonly channels: Address; readonly collector: Address }
   /** Its name and version are those of its EIP-712 domain. */
   readonly token: {
     readonly address: Address

@@ -1,18 +1,17 @@
 /** x402 at this gateway, put together: who has no key may pay with the request. Only where the gateway settles on a chain. */
-import type { PublicClient } from 'viem'
-import { lowerHex, type Address } from '../../../core/base/hex.ts'
+import { lowerHex } from '../../../core/base/hex.ts'
 import { parseUsd } from '../../../core/base/money.ts'
 import { Fault } from '../../../core/base/refusal.ts'
 import type { Millis } from '../../../core/base/time.ts'
 import { NANO_PER_UNIT } from '../../../core/ledger/channel.ts'
 import type { ReplicaTable } from '../../../core/routing/replica-table.ts'
-import type { ContractAddresses } from '../../../io/chain/addresses.ts'
 import { channelsTypedData } from '../../../io/chain/typed-data.ts'
 import type { Store } from '../../../io/store/store.ts'
 import type { Logger } from '../../../io/telemetry/logger.ts'
 import type { GatewayConfig } from '../config.ts'
 import type { Keyring } from '../keyring.ts'
 import type { Meter } from '../meter.ts'
+import type { SettlementChain } from '../money/settlement.ts'
 import { createDepositDesk } from './deposit-desk.ts'
 import { createX402Door, type X402Door } from './door.ts'
 import type { ActionParts } from './on-chain.ts'
@@ -22,32 +21,15 @@ import { Strangers } from './strangers.ts'
 import type { X402Terms } from './terms.ts'
 import { Trust } from './trust.ts'
 
-/** What x402 needs of the chain: `Chain` fits. */
-export type X402Chain = {
-  readonly chainId: number
-  readonly addresses: ContractAddresses
-  readonly token: {
-    readonly address: Address
-    readonly name: string
-    readonly version: string
-    readonly symbol: string
-  }
-  readonly operator: Address
-  readonly testMoney: boolean
-  readonly client: PublicClient
-  /** Actions were written. */
-  wake(): void
-}
-
 export type X402Config = Pick<
   GatewayConfig,
-  'x402WithdrawDelayS' | 'x402MinDepositUsd' | 'x402DepositFinality' | 'x402MaxUnfinalUsd'
+  'minWithdrawDelaySeconds' | 'x402MinDepositUsd' | 'x402DepositFinality' | 'x402MaxUnfinalUsd'
 >
 
 export type X402Parts = {
   readonly config: X402Config
-  readonly chain: X402Chain
-  readonly channels: X402Channels
+  readonly chain: SettlementChain
+  readonly book: X402Channels
   readonly store: Pick<Store, 'createAccount' | 'createKey' | 'keys'> & ActionParts['store']
   readonly keyring: Pick<Keyring, 'changed'>
   readonly table: ReplicaTable
@@ -61,9 +43,14 @@ export type X402 = { readonly door: X402Door; readonly terms: X402Terms; close()
 /** Clients give up an HTTP request after five minutes; a chain that is slower is not waited for. */
 const MAX_TIMEOUT_S = 120
 
-export function openX402(parts: X402Parts): X402 {
-  const { config, chain, channels, store, keyring, table, meter, logger, now } = parts
+/** Null, with a line in the log, for a chain whose deposits nobody can sign. */
+export function openX402(parts: X402Parts): X402 | null {
+  const { config, chain, book: channels, store, keyring, table, meter, logger, now } = parts
   const terms = termsOf(chain, config)
+  if (terms === null) {
+    logger.warn('x402 is off: the chain names no EIP-3009 collector, or no EIP-712 domain of its token')
+    return null
+  }
   const actions: ActionParts = { store, wake: () => chain.wake(), now }
   const deposits = createDepositDesk({ terms, client: chain.client, actions })
   const limitUnits =
@@ -91,23 +78,17 @@ export function openX402(parts: X402Parts): X402 {
   return { door, terms, close: () => trust.close() }
 }
 
-export function termsOf(chain: X402Chain, config: X402Config): X402Terms {
+function termsOf(chain: SettlementChain, config: X402Config): X402Terms | null {
   const { chainId, addresses, token, operator, testMoney } = chain
-  const lower = (address: Address): Address => lowerHex(address)
-  const { name, version, symbol } = token
+  const { collector, channels } = addresses
+  const { name, version, symbol, address } = token
+  if (collector === undefined || name === undefined || version === undefined) return null
   return {
     chainId,
-    addresses: {
-      token: lower(addresses.token),
-      channels: lower(addresses.channels),
-      collector: lower(addresses.collector),
-      leases: lower(addresses.leases),
-      payouts: lower(addresses.payouts),
-      stakes: lower(addresses.stakes),
-    },
-    token: { address: lower(token.address), name, version, symbol },
-    operator: lower(operator),
-    withdrawDelayS: config.x402WithdrawDelayS,
+    addresses: { channels: lowerHex(channels), collector: lowerHex(collector) },
+    token: { address: lowerHex(address), name, version, symbol },
+    operator: lowerHex(operator),
+    withdrawDelayS: config.minWithdrawDelaySeconds,
     minDepositUnits: unitsOf(config, 'x402MinDepositUsd'),
     maxTimeoutS: MAX_TIMEOUT_S,
     testMoney,
