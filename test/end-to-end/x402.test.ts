@@ -2,7 +2,8 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import type { Hex } from 'viem'
-import { isRefusal, refuse } from '../../src/core/base/refusal.ts'
+import { lowerHex } from '../../src/core/base/hex.ts'
+import { refuse } from '../../src/core/base/refusal.ts'
 import { NANO_PER_UNIT } from '../../src/core/ledger/channel.ts'
 import { channelsAbi } from '../../src/io/chain/abi/channels.ts'
 import { mockUsdcAbi } from '../../src/io/chain/abi/mock-usdc.ts'
@@ -138,13 +139,14 @@ describe('x402', { timeout: 120_000 }, () => {
 
 /** As the operator would: what the ledger says was spent, by the newest voucher. Gives what it has then. */
 async function claimAndSettle(net: PaidNetwork, id: Hex, units: bigint): Promise<bigint> {
-  await net.until('all is settled', async () => {
-    const view = await net.book().refresh(id)
-    return !isRefusal(view) && view.chargedUnits === units
-  })
-  const record = net.book().record(id)
+  const { addresses, client, chainId } = net.chain
+  const place = { chainId, contract: lowerHex(addresses.channels) }
+  const [record] = await net.store.channelRecords([id])
   assert.ok(record?.signature)
-  const { addresses, client } = net.chain
+  await net.until('all is settled', async () => {
+    const records = await net.store.reconcileChannels(place, record.account, [])
+    return records.some((one) => one.id === id && one.chargedUnits === units)
+  })
   const { config: channel, ceilingUnits: maxClaimableAmount, signature } = record
   const claim = { voucher: { channel, maxClaimableAmount }, signature, totalClaimed: units }
   const contract = { address: addresses.channels, abi: channelsAbi } as const

@@ -164,9 +164,12 @@ export class PaidRequest implements AnswerPayment {
     const { tab } = this.#of
     this.#reckonedNanoUsd = costNanoUsd
     tab.spend(costNanoUsd)
-    void this.durable.then(() => {
-      tab.busy = false
-    })
+    // What cost nothing puts nothing at risk.
+    if (costNanoUsd === 0n) tab.busy = false
+    else
+      void this.durable.then(() => {
+        tab.busy = false
+      })
     this.#reckon()
   }
 

@@ -48,7 +48,9 @@ export function openX402(parts: X402Parts): X402 | null {
   const { config, chain, book: channels, store, keyring, table, meter, logger, now } = parts
   const terms = termsOf(chain, config)
   if (terms === null) {
-    logger.warn('x402 is off: the chain names no EIP-3009 collector, or no EIP-712 domain of its token')
+    logger.warn(
+      'x402 is off: the chain names no EIP-3009 collector, or no EIP-712 domain of its token',
+    )
     return null
   }
   const actions: ActionParts = { store, wake: () => chain.wake(), now }
