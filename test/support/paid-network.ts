@@ -3,6 +3,7 @@
  */
 import type { TestContext } from 'node:test'
 import { toClientEvmSigner } from '@x402/evm'
+import { ExactEvmScheme } from '@x402/evm/exact/client'
 import { BatchSettlementEvmScheme } from '@x402/evm/batch-settlement/client'
 import { decodePaymentRequiredHeader } from '@x402/core/http'
 import { decodePaymentResponseHeader, wrapFetchWithPayment, x402Client } from '@x402/fetch'
@@ -18,6 +19,12 @@ import type { GatewayConfig } from '../../src/programs/gateway/config.ts'
 import type { SettlementChain } from '../../src/programs/gateway/money/settlement.ts'
 import { smallNetwork, type SmallNetwork } from './small-network.ts'
 
+type ExactPayload = {
+  x402Version: number
+  accepted: { payTo: string; amount: string }
+  payload: Record<string, unknown>
+}
+
 export type PaidNetwork = SmallNetwork & {
   readonly chain: TestChain
   readonly operator: TestWallet
@@ -31,6 +38,8 @@ export type Payer = {
   readonly fetch: typeof globalThis.fetch
   /** The last PAYMENT-SIGNATURE that it sent. */
   last(): string
+  /** One transfer to the operator, by x402's client. */
+  signExact(net: PaidNetwork, units: bigint): Promise<ExactPayload>
 }
 
 /** `depth`: blocks below the head that are final. */
@@ -108,12 +117,16 @@ export function payerOf(
   wallet: TestWallet,
   options: { salt?: Hex; maxAmountPerPayment?: string } = {},
 ): Payer {
-  const { salt, maxAmountPerPayment = '1000000' } = options
+  const { salt, maxAmountPerPayment = '5000000' } = options
   const signer = toClientEvmSigner(wallet.account, chain.client)
   const scheme = new BatchSettlementEvmScheme(signer, { ...(salt && { salt }) })
+  const exact = new ExactEvmScheme(signer)
   const network = `eip155:${chain.chainId}` as const
   const client = x402Client.fromConfig({
-    schemes: [{ network, client: scheme }],
+    schemes: [
+      { network, client: scheme },
+      { network, client: exact },
+    ],
     spendControls: {
       allowedAssets: [{ network, asset: chain.addresses.token, maxAmountPerPayment }],
     },
@@ -124,7 +137,20 @@ export function payerOf(
     last = request.headers.get('PAYMENT-SIGNATURE') ?? last
     return fetch(request)
   }
-  return { wallet, fetch: wrapFetchWithPayment(noting, client), last: () => last }
+  return {
+    wallet,
+    fetch: wrapFetchWithPayment(noting, client),
+    last: () => last,
+    async signExact({ operator }, units) {
+      const { name, version, address: asset } = tokenOf(chain)
+      const accepted = {
+        ...{ scheme: 'exact', network, asset, amount: String(units) },
+        ...{ payTo: lowerHex(operator.address), maxTimeoutSeconds: 120, extra: { name, version } },
+      }
+      const signed = await exact.createPaymentPayload(2, accepted)
+      return { x402Version: 2, accepted, payload: signed.payload }
+    },
+  }
 }
 
 export type Told = {

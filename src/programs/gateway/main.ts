@@ -96,6 +96,7 @@ export async function startGateway(
   const { table, meter } = core.dispatcher
   const x402Parts = { config, store, keyring: core.keyring, table, meter, logger, now: Date.now }
   const x402 = settlement && config.x402 ? openX402({ ...x402Parts, ...settlement }) : null
+  await x402?.topups.resume()
 
   let accepting = true
   const asJson = config.logRequests === 'json' || config.logRequests === 'both'
@@ -131,6 +132,7 @@ export async function startGateway(
     network: core.network,
     leases: core.leases,
     settlement: settlement?.desk ?? null,
+    topups: x402?.topups ?? null,
     settled: (id) => core.dispatcher.desk.quiet(id, RECEIPT_WAIT_MS),
     metrics,
     ready: () => readiness(store, accepting),
