@@ -341,9 +341,9 @@ const channelIdOf = ({ chain }: PaidNetwork, config: Config): Promise<Hex> =>
   })
 
 function withResolvers() {
-  let resolve: (value: undefined) => void = () => {}
+  const held = { resolve: (_: undefined): void => {} }
   const promise = new Promise<undefined>((done) => {
-    resolve = done
+    held.resolve = done
   })
-  return { promise, resolve }
+  return { promise, resolve: (value: undefined) => held.resolve(value) }
 }

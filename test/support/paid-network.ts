@@ -144,8 +144,13 @@ export function payerOf(
     async signExact({ operator }, units) {
       const { name, version, address: asset } = tokenOf(chain)
       const accepted = {
-        ...{ scheme: 'exact', network, asset, amount: String(units) },
-        ...{ payTo: lowerHex(operator.address), maxTimeoutSeconds: 120, extra: { name, version } },
+        scheme: 'exact',
+        network,
+        asset,
+        amount: String(units),
+        payTo: lowerHex(operator.address),
+        maxTimeoutSeconds: 120,
+        extra: { name, version },
       }
       const signed = await exact.createPaymentPayload(2, accepted)
       return { x402Version: 2, accepted, payload: signed.payload }

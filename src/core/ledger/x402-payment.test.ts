@@ -30,6 +30,12 @@ const problemOf = (header: string): string => {
   return 'problem' in read ? read.problem : ''
 }
 
+/** Base64 of so many characters. */
+const padded = (length: number): string => {
+  const text = JSON.stringify({ ...good, pad: '' })
+  return encoded({ ...good, pad: 'x'.repeat((length / 4) * 3 - text.length) })
+}
+
 describe('an x402 payment', () => {
   it('is read, with addresses in lower case', () => {
     const read = readPayment(encoded(good))
@@ -40,11 +46,6 @@ describe('an x402 payment', () => {
   })
 
   it('is bounded in size and depth, at the edge', () => {
-    const padded = (length: number): string => {
-      const text = JSON.stringify({ ...good, pad: '' })
-      const bytes = (length / 4) * 3
-      return encoded({ ...good, pad: 'x'.repeat(bytes - text.length) })
-    }
     assert.equal(problemOf(padded(MAX_PAYMENT_CHARACTERS)), '')
     assert.match(problemOf(padded(MAX_PAYMENT_CHARACTERS + 4)), /the limit is 12288/)
     const nested = (depth: number): unknown => (depth === 0 ? 1 : { in: nested(depth - 1) })

@@ -87,12 +87,6 @@ function facilitator(app: OpenAPIHono<ControlEnv>, parts: ControlParts): void {
     body: { ...jsonOf("x402's own request.", facilitatorInput), required: true },
   }
   const responses = { 200: jsonOf("x402's own answer.", anything), default: REFUSED }
-  const read = (c: { paymentPayload: unknown; paymentRequirements: { amount: string } }) => {
-    const payment = readPaymentValue(c.paymentPayload)
-    if ('problem' in payment) return malformed('payment', payment.problem)
-    if (!('scheme' in payment) || payment.scheme !== 'exact') return notExact()
-    return { payment, units: BigInt(c.paymentRequirements.amount) }
-  }
   const verify = createRoute({
     method: 'post',
     path: '/x402/verify',
@@ -105,7 +99,7 @@ function facilitator(app: OpenAPIHono<ControlEnv>, parts: ControlParts): void {
   app.openapi(verify, async (c) => {
     const desk = parts.topups ?? null
     if (desk === null) return refused(c, settlementOff())
-    const asked = read(c.req.valid('json'))
+    const asked = askedIn(c.req.valid('json'))
     const wrong = isFault(asked) ? asked : await desk.verify(asked.payment, asked.units)
     const payer = isFault(asked) ? {} : { payer: asked.payment.from }
     if (wrong === null) return c.json({ isValid: true, ...payer }, 200)
@@ -124,7 +118,7 @@ function facilitator(app: OpenAPIHono<ControlEnv>, parts: ControlParts): void {
   app.openapi(settle, async (c) => {
     const desk = parts.topups ?? null
     if (desk === null) return refused(c, settlementOff())
-    const asked = read(c.req.valid('json'))
+    const asked = askedIn(c.req.valid('json'))
     const paid = isFault(asked) ? asked : await settleFor(desk, asked, c.var.caller.account)
     if (!isFault(paid)) return c.json(settled(paid, desk), 200)
     const { word: errorReason, refusal } = paid
@@ -141,6 +135,13 @@ function facilitator(app: OpenAPIHono<ControlEnv>, parts: ControlParts): void {
   app.openapi(kinds, (c) =>
     parts.topups ? c.json(supported(parts.topups.terms), 200) : refused(c, settlementOff()),
   )
+}
+
+function askedIn(input: { paymentPayload: unknown; paymentRequirements: { amount: string } }) {
+  const payment = readPaymentValue(input.paymentPayload)
+  if ('problem' in payment) return malformed('payment', payment.problem)
+  if (!('scheme' in payment) || payment.scheme !== 'exact') return notExact()
+  return { payment, units: BigInt(input.paymentRequirements.amount) }
 }
 
 async function settleFor(

@@ -44,7 +44,7 @@ export type PaidRequestParts = {
   readonly quotedNanoUsd: NanoUsd
   /** A deposit that came with it: its transaction. */
   readonly deposit: { readonly transaction: string; readonly units: bigint } | null
-  figures(): ChannelFigures
+  readonly figures: () => ChannelFigures
   /** Resolves when the voucher's credit is in the ledger, or never will be. */
   readonly credited: Promise<void>
   readonly durable: Promise<void>

@@ -231,7 +231,11 @@ const networkId = (terms: X402Terms): `${string}:${string}` => `eip155:${terms.c
 const requirementsOf = (terms: X402Terms, units: bigint) => {
   const { scheme, amount, asset, payTo, maxTimeoutSeconds, extra } = exactOffer(terms, units)
   return {
-    ...{ scheme, amount, asset, payTo, maxTimeoutSeconds },
+    scheme,
+    amount,
+    asset,
+    payTo,
+    maxTimeoutSeconds,
     extra: { ...extra },
     network: networkId(terms),
   }
