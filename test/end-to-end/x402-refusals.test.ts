@@ -165,7 +165,7 @@ describe('x402 refusals', { timeout: 120_000 }, () => {
     const second = await ask(net, next)
     await refusedAs(second.clone(), 'channel_busy', 'channel_busy')
     assert.equal(second.headers.get('retry-after'), '1')
-    held.resolve(undefined)
+    held.resolve()
     const served = await first
     assert.equal(served.status, 200)
     node.engine.pace = () => {}
@@ -341,9 +341,7 @@ const channelIdOf = ({ chain }: PaidNetwork, config: Config): Promise<Hex> =>
   })
 
 function withResolvers() {
-  const held = { resolve: (_: undefined): void => {} }
-  const promise = new Promise<undefined>((done) => {
-    held.resolve = done
-  })
-  return { promise, resolve: (value: undefined) => held.resolve(value) }
+  const done: ((value: undefined) => void)[] = []
+  const promise = new Promise<undefined>((resolve) => void done.push(resolve))
+  return { promise, resolve: () => done[0]?.(undefined) }
 }
