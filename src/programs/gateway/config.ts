@@ -1,5 +1,6 @@
 /** The gateway's settings. The schema is the manual: each field says its unit, its default, and the accident it prevents. */
 import { z } from 'zod'
+import { x402Settings } from './x402/x402-settings.ts'
 import { MAX_BID_WINDOW_MS } from '../../core/protocol/lease-control.ts'
 import { payoutConfig } from './money/payout-config.ts'
 
@@ -382,6 +383,8 @@ export const gatewayConfig = z.strictObject({
       'What the network keeps of what providers earn, hundredths of a percent. A change holds from the next payout epoch on: what is signed stays.',
     ),
   ...payoutConfig,
+    .describe('What the network keeps of what providers earn, hundredths of a percent.'),
+  ...x402Settings,
   listPrices: z
     .array(listPrice)
     .default([BARD_BESIDE_NOVA])

@@ -36,6 +36,7 @@ import { requestFields, requestLine } from './request-line.ts'
 import type { PayoutPlace, Payouts } from './money/payouts.ts'
 import { openTls } from './tls/gateway-tls.ts'
 import { sendToHttps } from './tls/to-https.ts'
+import { openX402 } from './x402/x402.ts'
 import { VERSION } from '../../core/base/version.ts'
 
 export type RunningGateway = {
@@ -101,6 +102,10 @@ export async function startGateway(
   await core.keyring.start()
   await core.book.claim()
   core.dispatcher.meter.recover()
+  const { table, meter } = core.dispatcher
+  const x402Parts = { config, store, keyring: core.keyring, table, meter, logger, now: Date.now }
+  const x402 = settlement && config.x402 ? openX402({ ...x402Parts, ...settlement }) : null
+  await x402?.topups.resume()
 
   let accepting = true
   const asJson = config.logRequests === 'json' || config.logRequests === 'both'
@@ -115,6 +120,7 @@ export async function startGateway(
     keyring: core.keyring,
     metrics,
     listPrices,
+    x402: x402?.door ?? null,
     accepting: () => accepting,
     report,
   })
@@ -136,6 +142,7 @@ export async function startGateway(
     leases: core.leases,
     payouts: core.payouts,
     settlement: settlement?.desk ?? null,
+    topups: x402?.topups ?? null,
     settled: (id) => core.dispatcher.desk.quiet(id, RECEIPT_WAIT_MS),
     metrics,
     ready: () => readiness(store, accepting),
@@ -238,6 +245,7 @@ export async function startGateway(
       // Nodes stay linked until the answers and their receipts are through.
       await Promise.all([server.close(CLOSE_DEADLINE_MS), secure?.close(CLOSE_DEADLINE_MS)])
       await core.receiptsIn()
+      x402?.close()
       await links.close()
       await core.close()
       await store.close()

@@ -20,12 +20,16 @@ export type SettlementChain = ChannelChain & {
     readonly collector?: Address
     readonly payouts?: Address
   }
+  /** `name` and `version` are those of its EIP-712 domain, for deposits by signature. */
+  readonly token: ChannelChain['token'] & { readonly name?: string; readonly version?: string }
   /** Blocks below the head. */
   readonly finalityDepth: number
   close(): Promise<void>
 }
 
 export type Settlement = {
+  readonly chain: SettlementChain
+  readonly book: ChannelBook
   readonly desk: SettlementDesk
   /** What a tenant who runs dry should sign. */
   short(account: string, have: NanoUsd, need: NanoUsd): Refusal | null
@@ -61,6 +65,8 @@ export function createSettlement(parts: {
   const { channels, collector, payouts } = chain.addresses
   const { address, symbol, decimals } = chain.token
   return {
+    chain,
+    book,
     desk: {
       channels: book,
       facts: {
