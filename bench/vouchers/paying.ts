@@ -84,13 +84,21 @@ async function startPaidGateway(databaseUrl: string, home: string, secret: strin
   const config = gatewayConfig.parse({ home, databaseUrl })
   const identity = ephemeralIdentity('gw')
   const settlement = createSettlement({
-    ...{ chain: noChain(), store, logger: silentLogger, now: Date.now, config },
+    chain: noChain(),
+    store,
+    logger: silentLogger,
+    now: Date.now,
+    config,
   })
   const account = await addTenant(store, secret)
   const { chainId, channels: contract } = settlement.desk.facts
   await store.bindChannel({ chainId, contract }, payer.channel(account, DEPOSIT))
   const core = createCore(config, {
-    ...{ identity, store, settlement, logger: silentLogger, metrics: createGatewayMetrics() },
+    identity,
+    store,
+    settlement,
+    logger: silentLogger,
+    metrics: createGatewayMetrics(),
     objects: openObjectStore(config, identity.id),
     secret: randomBytes(16),
     place: () => ({ domain: 'localhost', port: 0, https: false }),
@@ -98,13 +106,18 @@ async function startPaidGateway(databaseUrl: string, home: string, secret: strin
   await core.keyring.start()
   await settlement.start()
   const serve = createInference({
-    ...{ dispatcher: core.dispatcher, metrics: core.metrics, listPrices: new Map() },
+    dispatcher: core.dispatcher,
+    metrics: core.metrics,
+    listPrices: new Map(),
     keyring: paying(core.keyring, settlement.desk.channels),
     accepting: () => true,
     report: () => {},
   })
   const links = createLinkServer({
-    ...{ identity, events: core.network.events, now: Date.now, logger: silentLogger },
+    identity,
+    events: core.network.events,
+    now: Date.now,
+    logger: silentLogger,
     addresses: [],
   })
   const server = createHttpServer({
@@ -159,12 +172,23 @@ async function addTenant(store: Store, secret: string): Promise<string> {
   const id = randomId('acct')
   await store.createAccount({ id, kind: 'tenant', name: 'bench', limits: NO_LIMITS })
   await store.createKey({
-    ...{ id: randomId('key'), account: id, name: 'bench', hint: 'bench', hash: sha256Hex(secret) },
-    ...{ scopes: ['inference'], limits: NO_LIMITS, budgetNanoUsd: null, expiresAt: null },
+    id: randomId('key'),
+    account: id,
+    name: 'bench',
+    hint: 'bench',
+    hash: sha256Hex(secret),
+    scopes: ['inference'],
+    limits: NO_LIMITS,
+    budgetNanoUsd: null,
+    expiresAt: null,
   })
   await store.transfer({
-    ...{ key: `deposit-${id}`, debit: TEST_CREDIT, credit: tenantLedger(id), kind: 'deposit' },
-    ...{ nanoUsd: 100_000_000_000n, reference: 'bench' },
+    key: `deposit-${id}`,
+    debit: TEST_CREDIT,
+    credit: tenantLedger(id),
+    kind: 'deposit',
+    nanoUsd: 100_000_000_000n,
+    reference: 'bench',
   })
   return id
 }

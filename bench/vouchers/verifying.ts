@@ -36,8 +36,11 @@ export async function measureVerifying(
   }
   const parts: Store = { ...store, ...answering }
   const book = new ChannelBook({
-    ...{ chain: noChain(), store: parts, logger: silentLogger },
-    ...{ minWithdrawDelayS: 900, stepUnits: 1_000n },
+    chain: noChain(),
+    store: parts,
+    logger: silentLogger,
+    minWithdrawDelayS: 900,
+    stepUnits: 1_000n,
   })
   const account = 'acct_bench'
   await store.createAccount({ id: account, kind: 'tenant', name: 'bench', limits: NO_LIMITS })
@@ -77,7 +80,10 @@ async function rival(payers: readonly Payer[], count: number): Promise<number> {
   const before = process.cpuUsage()
   for (const { payer, channelId, maxClaimable, hex } of vouchers) {
     const valid = await verifyTypedData({
-      ...{ address: payer.address, domain: viemDomain, types, primaryType: 'Voucher' },
+      address: payer.address,
+      domain: viemDomain,
+      types,
+      primaryType: 'Voucher',
       message: { channelId, maxClaimableAmount: maxClaimable },
       signature: hex,
     })
