@@ -383,7 +383,6 @@ export const gatewayConfig = z.strictObject({
       'What the network keeps of what providers earn, hundredths of a percent. A change holds from the next payout epoch on: what is signed stays.',
     ),
   ...payoutConfig,
-    .describe('What the network keeps of what providers earn, hundredths of a percent.'),
   ...x402Settings,
   listPrices: z
     .array(listPrice)
