@@ -2,6 +2,8 @@
 import type { Logger } from '../telemetry/logger.ts'
 import { accountsIn } from './accounts.ts'
 import { auditLedger } from './audit.ts'
+import { chainActionsIn } from './chain-actions.ts'
+import { chainBlocksIn } from './chain-blocks.ts'
 import { openDatabase } from './database.ts'
 import { commandsIn } from './deployment-commands.ts'
 import { deploymentsIn } from './deployments.ts'
@@ -49,6 +51,8 @@ export async function createPostgresStore(options: PostgresStoreOptions): Promis
     ...commandsIn(database),
     ...gatewaysIn(database),
     ...snapshotsIn(database),
+    ...chainActionsIn(database),
+    ...chainBlocksIn(database),
     async ping() {
       await database.run((sql) => sql`select 1`, PING_DEADLINE_MS)
     },

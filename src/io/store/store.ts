@@ -7,6 +7,7 @@ import type { Refusal } from '../../core/base/refusal.ts'
 import type { Millis } from '../../core/base/time.ts'
 import type { Tier } from '../../core/protocol/tier.ts'
 import type { ProvenReceipt } from '../../core/protocol/receipt.ts'
+import type { ChainActionStore, ChainBlockStore } from './chain-records.ts'
 import type { CommandStore } from './deployment-commands.ts'
 import type { DeploymentStore } from './deployment-records.ts'
 import type { GatewayStore } from './gateways.ts'
@@ -163,7 +164,9 @@ export type LedgerAudit = {
 export type Store = DeploymentStore &
   CommandStore &
   GatewayStore &
-  SnapshotStore & {
+  SnapshotStore &
+  ChainActionStore &
+  ChainBlockStore & {
     // Accounts and keys.
     /** The same id again changes nothing and gives what is there. */
     createAccount(account: Pick<Account, 'id' | 'kind' | 'name' | 'limits'>): Promise<Account>
