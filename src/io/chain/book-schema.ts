@@ -1,6 +1,6 @@
 /** What a wallet's book holds, in memory and as JSON: whom it pays, its channels, and transactions on their way. */
 import { z } from 'zod'
-import type { Address, Hex } from 'viem'
+import { isHex, lowerHex, type Address, type Hex } from '../../core/base/hex.ts'
 
 const units = z
   .string()
@@ -8,11 +8,9 @@ const units = z
   .transform(BigInt)
 const hexOf = (bytes: number) =>
   z
-    .string()
-    .regex(new RegExp(`^0x[0-9a-fA-F]{${2 * bytes}}$`), `must be 0x and ${bytes} bytes of hex`)
-    .transform((text): Hex => `0x${text.slice(2)}`)
-/** Lower case, so that two of them can be compared. */
-export const address = hexOf(20).transform((text): Address => `0x${text.slice(2).toLowerCase()}`)
+    .custom<Hex>((text) => isHex(text, bytes), `must be 0x and ${bytes} bytes of hex`)
+    .transform(lowerHex)
+export const address = hexOf(20)
 const data = z
   .string()
   .regex(/^0x([0-9a-f]{2})*$/i)
@@ -20,7 +18,7 @@ const data = z
 const seconds = z.number().int().min(0)
 
 /** As the contract has it; `withdrawDelay` in seconds. */
-export const channelConfig = z.object({
+const channelConfig = z.object({
   payer: address,
   payerAuthorizer: address,
   receiver: address,
@@ -29,7 +27,6 @@ export const channelConfig = z.object({
   withdrawDelay: seconds,
   salt: hexOf(32),
 })
-export type ChannelConfig = z.output<typeof channelConfig>
 
 const payee = z.object({
   chainId: z.number().int().min(1),

@@ -5,7 +5,7 @@
 import { Wallet } from '@ethereumjs/wallet'
 import { z } from 'zod'
 import { Fault, reasonOf } from '../../core/base/refusal.ts'
-import type { Address, Hex } from 'viem'
+import type { Address, Hex } from '../../core/base/hex.ts'
 
 /** A keystore has about 500 bytes. */
 export const MAX_KEYSTORE_BYTES = 16 * 1024

@@ -5,7 +5,7 @@
  */
 import { readdir, readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { Address } from 'viem'
+import type { Address } from '../../core/base/hex.ts'
 import { Fault, reasonOf } from '../../core/base/refusal.ts'
 import { bookText, emptyBook, parseBook, type Book } from './book-schema.ts'
 import { isCode, writeNewFile } from './new-file.ts'
