@@ -136,17 +136,6 @@ export function payoutsTypedData(domain: Domain): PayoutsTypedData {
 
 export function leasesTypedData(domain: Domain): LeasesTypedData {
   const separator = separatorOf('Baseload Leases', domain)
-  const orderHash = (order: LeaseOrder): Uint8Array =>
-    struct(TYPE.order, 8)
-      .hex(order.tenant)
-      .hex(order.gateway)
-      .hex(order.terms)
-      .integer(order.maxRate)
-      .integer(order.deposit)
-      .number(order.minNotice)
-      .number(order.openBy)
-      .hex(order.salt)
-      .hash()
   return {
     orderId: (order) => hexOf(orderHash(order)),
     orderDigest: (order) => digest(separator, orderHash(order)),
@@ -165,6 +154,18 @@ export function leasesTypedData(domain: Domain): LeasesTypedData {
     closeDigest: (lease) => digest(separator, struct(TYPE.close, 1).hex(lease).hash()),
   }
 }
+
+const orderHash = (order: LeaseOrder): Uint8Array =>
+  struct(TYPE.order, 8)
+    .hex(order.tenant)
+    .hex(order.gateway)
+    .hex(order.terms)
+    .integer(order.maxRate)
+    .integer(order.deposit)
+    .number(order.minNotice)
+    .number(order.openBy)
+    .hex(order.salt)
+    .hash()
 
 function typeHash(type: string): Uint8Array {
   return keccak256(new TextEncoder().encode(type))

@@ -28,6 +28,7 @@ import { createIngress } from './ingress/ingress.ts'
 import type { PublicPlace } from './leases/lease-views.ts'
 import { createInference, type InferenceParts } from './inference.ts'
 import { createLeaseTunnels } from './lease-tunnels.ts'
+import { createSettlement, type Settlement, type SettlementChain } from './money/settlement.ts'
 import { readListPrices } from './list-prices.ts'
 import { listModels } from './model-list.ts'
 import { requestFields, requestLine } from './request-line.ts'
@@ -50,6 +51,8 @@ export type GatewayParts = {
   readonly logger: Logger
   /** One line for people per request, when the config asks for it. */
   readonly say: (line: string) => void
+  /** The chain that `settlement: chain` settles on. */
+  readonly openChain?: ((store: Store) => Promise<SettlementChain>) | undefined
 }
 
 /** Answers that still run at a shutdown get this long; then their connections are cut and tenants retry. */
@@ -66,12 +69,13 @@ const HOT: ReadonlyMap<string, Api> = new Map([
 
 export async function startGateway(
   config: GatewayConfig,
-  { logger, say }: GatewayParts,
+  { logger, say, openChain }: GatewayParts,
 ): Promise<RunningGateway> {
   const identity = loadIdentity('gw', join(config.home, 'gateway.key'))
   const objects = openObjectStore(config, identity.id)
   await checkObjects(objects, logger)
   const store = await createPostgresStore({ url: config.databaseUrl, logger })
+  const settlement = await openSettlement(config, store, { logger, openChain })
   const metrics = createGatewayMetrics()
   let listening = config.port
   const core = createCore(config, {
@@ -82,7 +86,9 @@ export async function startGateway(
     logger,
     secret: loadSecret(join(config.home, 'gateway.secret')),
     place: () => publicPlace(config, listening),
+    settlement,
   })
+  await settlement?.start()
   await core.keyring.start()
   await core.book.claim()
   core.dispatcher.meter.recover()
@@ -119,6 +125,7 @@ export async function startGateway(
     keyring: core.keyring,
     network: core.network,
     leases: core.leases,
+    settlement: settlement?.desk ?? null,
     settled: (id) => core.dispatcher.desk.quiet(id, RECEIPT_WAIT_MS),
     metrics,
     ready: () => readiness(store, accepting),
@@ -240,6 +247,18 @@ async function checkObjects(objects: ObjectStore, logger: Logger): Promise<void>
       error: reasonOf(error),
     })
   }
+}
+
+async function openSettlement(
+  config: GatewayConfig,
+  store: Store,
+  { logger, openChain }: Pick<GatewayParts, 'logger' | 'openChain'>,
+): Promise<Settlement | null> {
+  if (config.settlement === 'none') return null
+  if (!openChain)
+    throw new Fault('config_invalid', 'settlement is "chain", but no chain is configured.')
+  const chain = await openChain(store)
+  return createSettlement({ chain, store, logger, now: Date.now, config })
 }
 
 /** None where the operator named none. */

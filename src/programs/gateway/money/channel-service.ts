@@ -3,7 +3,7 @@
  * makes durable in batches, and credits the ledger. Methods that ask the store throw Fault `store_unavailable` while it is
  * away; those that ask the chain refuse with `chain_unavailable`.
  */
-import type { Hex } from '../../../core/base/hex.ts'
+import type { Address, Hex } from '../../../core/base/hex.ts'
 import type { Refusal } from '../../../core/base/refusal.ts'
 import type { Millis } from '../../../core/base/time.ts'
 import type { ChannelConfig, Voucher } from '../../../core/ledger/channel-config.ts'
@@ -50,6 +50,9 @@ export type ChannelService = {
    */
   accept(voucher: Voucher, config?: ChannelConfig): Accepted | Refusal | Promise<Accepted | Refusal>
 
+  /** By the terms, on this gateway's chain. */
+  channelId(config: ChannelConfig): Hex
+
   /** Whether the payer of a channel that is known here signed this, whatever its ceiling. */
   verify(voucher: Voucher): Refusal | null
 
@@ -65,6 +68,9 @@ export type ChannelService = {
     proof: Voucher,
   ): Promise<ChannelView | Refusal>
 
+  /** Resolves when nothing of this channel is on its way to the store any more. */
+  settled(id: Hex): Promise<void>
+
   /** Null: not known here. */
   channel(id: Hex): ChannelView | null
   /** Of this account, oldest first. */
@@ -76,3 +82,24 @@ export type ChannelService = {
   /** Takes back what is unspent, claims the rest and refunds: on its way when this resolves, see `state`. */
   close(id: Hex, account: string): Promise<ChannelView | Refusal>
 }
+
+/** What a tenant has to know before it deposits. */
+export type ChainFacts = {
+  readonly chainId: number
+  readonly channels: Address
+  /** Brings deposits by EIP-3009; null: there is none. */
+  readonly collector: Address | null
+  readonly payouts: Address | null
+  readonly token: { readonly address: Address; readonly symbol: string; readonly decimals: number }
+  readonly operator: Address
+  readonly testMoney: boolean
+  /** How many blocks a deposit waits. */
+  readonly finalityDepth: number
+  readonly minWithdrawDelayS: number
+  /** What to sign at least each time, units. */
+  readonly stepUnits: bigint
+  readonly feeBps: number
+}
+
+/** For the control API. */
+export type SettlementDesk = { readonly channels: ChannelService; readonly facts: ChainFacts }
