@@ -286,7 +286,7 @@ export const gatewayConfig = z.strictObject({
     .enum(['none', 'chain'])
     .default('none')
     .describe(
-      'Whether tenants can pay by vouchers of channels on a chain. With `none` the credit is test credit, and no chain is needed.',
+      'Whether deposits and payouts go over contracts on a chain. `none`: the ledger is all there is, and money comes and goes by hand.',
     ),
   minWithdrawDelaySeconds: z.coerce
     .number()
@@ -319,6 +319,65 @@ export const gatewayConfig = z.strictObject({
     .max(5_000)
     .default(0)
     .describe('What the network keeps of what providers earn, hundredths of a percent.'),
+  chainRpc: z
+    .array(z.url({ protocol: /^https?$/ }))
+    .max(9)
+    .default([])
+    .describe(
+      'JSON-RPC address of an Ethereum server. Give three of different operators: what a majority says counts, and one that lies or stands still only makes payments wait. With a single one its word is all there is.',
+    ),
+  chainContracts: z
+    .string()
+    .min(1)
+    .nullable()
+    .default(null)
+    .describe(
+      'JSON file with the addresses of the contracts: token, channels, collector, leases, payouts, stakes.',
+    ),
+  chainFinality: z.coerce
+    .number()
+    .int()
+    .min(1)
+    .max(1_000)
+    .default(12)
+    .describe(
+      'After how many further blocks a deposit or payment counts. Fewer: faster, and a reorganisation may take back what was credited.',
+    ),
+  chainPollMs: z.coerce
+    .number()
+    .int()
+    .min(20)
+    .max(60_000)
+    .default(1_000)
+    .describe('How often the chain is looked at, milliseconds. RPC services count requests.'),
+  chainMaxFeeGwei: z.coerce
+    .number()
+    .min(0.000_000_001)
+    .max(1_000_000)
+    .default(50)
+    .describe(
+      'Most that a transaction may pay for a unit of gas. Above it nothing is sent and settlement waits: a price spike empties no account.',
+    ),
+  chainKeyFile: z
+    .string()
+    .min(1)
+    .nullable()
+    .default(null)
+    .describe(
+      'The operator key: 64 hex digits, or a version 3 keystore. It receives what tenants pay: back it up. Default: chain.key in its home, made at the first start. Gateways over one database need the same.',
+    ),
+  chainKeyPasswordFile: z
+    .string()
+    .min(1)
+    .nullable()
+    .default(null)
+    .describe('File with the password of that keystore; its last line end is no part of it.'),
+  testMoney: z
+    .boolean()
+    .default(false)
+    .describe(
+      'Say on every screen that the money is for tests. Always so on a local chain (31337).',
+    ),
   listPrices: z
     .array(listPrice)
     .default([BARD_BESIDE_NOVA])
