@@ -20,7 +20,11 @@ import {
   type Store,
 } from '../../src/io/store/store.ts'
 import { gatewayConfig, type GatewayConfig } from '../../src/programs/gateway/config.ts'
-import { startGateway, type RunningGateway } from '../../src/programs/gateway/main.ts'
+import {
+  startGateway,
+  type GatewayParts,
+  type RunningGateway,
+} from '../../src/programs/gateway/main.ts'
 import { nodeConfig } from '../../src/programs/node/config.ts'
 import {
   createFakeEngine,
@@ -61,7 +65,11 @@ export type SmallNetwork = {
 /** Tenant with $5, two nodes unless told otherwise. */
 export async function smallNetwork(
   t: TestContext,
-  options: { nodes?: number; config?: Partial<GatewayConfig> } = {},
+  options: {
+    nodes?: number
+    config?: Partial<GatewayConfig>
+    openChain?: GatewayParts['openChain']
+  } = {},
 ): Promise<SmallNetwork> {
   const folder = mkdtempSync(join(tmpdir(), 'baseload-network-'))
   const databaseUrl = await testDatabaseUrl()
@@ -75,6 +83,7 @@ export async function smallNetwork(
   const gateway = await startGateway(config, {
     logger: silentLogger,
     say: (line) => void lines.push(line),
+    openChain: options.openChain,
   })
   const store = await createPostgresStore({ url: databaseUrl, logger: silentLogger })
   const nodes: SmallNode[] = []
