@@ -28,6 +28,7 @@ import { createIngress } from './ingress/ingress.ts'
 import type { PublicPlace } from './leases/lease-views.ts'
 import { createInference, type InferenceParts } from './inference.ts'
 import { createLeaseTunnels } from './lease-tunnels.ts'
+import { openChain as openConfiguredChain } from './money/chain.ts'
 import { createSettlement, type Settlement, type SettlementChain } from './money/settlement.ts'
 import { readListPrices } from './list-prices.ts'
 import { listModels } from './model-list.ts'
@@ -51,7 +52,7 @@ export type GatewayParts = {
   readonly logger: Logger
   /** One line for people per request, when the config asks for it. */
   readonly say: (line: string) => void
-  /** The chain that `settlement: chain` settles on. */
+  /** Another chain than the one that the config tells of: for tests. */
   readonly openChain?: ((store: Store) => Promise<SettlementChain>) | undefined
 }
 
@@ -75,7 +76,11 @@ export async function startGateway(
   const objects = openObjectStore(config, identity.id)
   await checkObjects(objects, logger)
   const store = await createPostgresStore({ url: config.databaseUrl, logger })
-  const settlement = await openSettlement(config, store, { logger, openChain })
+  const settlement = await openSettlement(config, store, {
+    logger,
+    gateway: identity.id,
+    openChain,
+  })
   const metrics = createGatewayMetrics()
   let listening = config.port
   const core = createCore(config, {
@@ -252,12 +257,16 @@ async function checkObjects(objects: ObjectStore, logger: Logger): Promise<void>
 async function openSettlement(
   config: GatewayConfig,
   store: Store,
-  { logger, openChain }: Pick<GatewayParts, 'logger' | 'openChain'>,
+  {
+    logger,
+    gateway,
+    openChain,
+  }: Pick<GatewayParts, 'logger' | 'openChain'> & { readonly gateway: string },
 ): Promise<Settlement | null> {
   if (config.settlement === 'none') return null
-  if (!openChain)
-    throw new Fault('config_invalid', 'settlement is "chain", but no chain is configured.')
-  const chain = await openChain(store)
+  const chain = await (openChain
+    ? openChain(store)
+    : openConfiguredChain(config, store, { logger, gateway }))
   return createSettlement({ chain, store, logger, now: Date.now, config })
 }
 
