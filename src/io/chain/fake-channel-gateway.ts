@@ -21,8 +21,6 @@ export type FakeChannel = {
   state: string
 }
 
-export type FakeChannelGateway = Awaited<ReturnType<typeof fakeChannelGateway>>
-
 /** Any other path costs `priceUnits`, and answers with the request's body. */
 export async function fakeChannelGateway(of: {
   readonly chainId: number

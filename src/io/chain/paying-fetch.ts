@@ -7,7 +7,7 @@
  * import { openWallet, payingFetch } from 'baseload/pay'
  *
  * const gateway = 'https://gateway.example'
- * const password = process.env.BASELOAD_WALLET_PASSWORD
+ * const password = process.env.BASELOAD_WALLET_PASSWORD ?? ''
  * const wallet = await openWallet({ home: '/home/me/.baseload', name: 'main', password })
  * const fetch = payingFetch({ wallet, gateway, budgetUnits: 2_000_000n }) // 2 USDC
  * const client = new OpenAI({ baseURL: `${gateway}/v1`, apiKey: process.env.BASELOAD_API_KEY, fetch })

@@ -105,10 +105,7 @@ function payerChain(client: PublicClient, rpcUrl: string, chainId: number): Paye
     channelId: async (contract, config) =>
       ask(async () => {
         const of = { abi: channelsAbi, address: contract, functionName: 'getChannelId' } as const
-        return client.readContract({ ...of, args: [config] }).catch((error: unknown) => {
-          if (isRevert(error)) return null
-          throw error
-        })
+        return client.readContract({ ...of, args: [config] }).catch(orNull)
       }),
     allowance: async (token, owner, spender) =>
       ask(async () =>
@@ -124,6 +121,11 @@ function payerChain(client: PublicClient, rpcUrl: string, chainId: number): Paye
   }
 }
 
+function orNull(error: unknown): null {
+  if (isRevert(error)) return null
+  throw error
+}
+
 /** As the token says it itself: by ERC-5267, or as USDC does. */
 async function signedTransfers(
   client: PublicClient,
@@ -131,10 +133,6 @@ async function signedTransfers(
   owner: Address,
 ): Promise<TokenDomain | null> {
   const of = { abi: TOKEN_ABI, address } as const
-  const orNull = (error: unknown): null => {
-    if (isRevert(error)) return null
-    throw error
-  }
   const args = [owner, toHex(0, { size: 32 })] as const
   const state = { ...of, functionName: 'authorizationState', args } as const
   if ((await client.readContract(state).catch(orNull)) === null) return null

@@ -58,7 +58,7 @@ export async function fakeSettlingGateway(chain: TestChain, operator: TestWallet
     sendJson(response, 201, channelJson(gateway.know({ id, payer: config.payer, balanceUnits })))
   }
 
-  async function close(id: Hex, response: ServerResponse): Promise<void> {
+  function close(id: Hex, response: ServerResponse): void {
     const channel = gateway.channel(id)
     const config = configs.get(id)
     if (!channel || !config)
@@ -102,11 +102,12 @@ export async function fakeSettlingGateway(chain: TestChain, operator: TestWallet
     stepUnits: STEP,
     async first(request, response) {
       const path = request.url ?? ''
-      if (path === '/v1/models') return done(sendJson(response, 200, { data: [{ id: 'bard' }] }))
-      if (path === '/v1/chain') return done(sendJson(response, 200, facts))
-      if (path === '/v1/channels') return done(await bind(request, response))
+      if (path === '/v1/models') sendJson(response, 200, { data: [{ id: 'bard' }] })
+      if (path === '/v1/chain') sendJson(response, 200, facts)
+      if (path === '/v1/channels') await bind(request, response)
       const [, id] = /^\/v1\/channels\/(0x[0-9a-f]{64})\/close$/.exec(path) ?? []
-      return isHex(id, 32) ? done(await close(id, response)) : false
+      if (isHex(id, 32)) close(id, response)
+      return response.writableEnded
     },
     onVoucher: (id, ceiling, signature) => lastVouchers.set(id, { ceiling, signature }),
     answer(_path, _body, response) {
@@ -117,8 +118,6 @@ export async function fakeSettlingGateway(chain: TestChain, operator: TestWallet
   })
   return { ...gateway, desk: state }
 }
-
-const done = (_: void): true => true
 
 /** Makes blocks until the test ends: deposits become final. */
 export function keepMining(chain: TestChain): () => Promise<void> {
