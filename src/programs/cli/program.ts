@@ -27,6 +27,7 @@ import { payoutsCommand } from './commands/payouts.ts'
 import { receiptsCommand } from './commands/receipts.ts'
 import { sdlCommand } from './commands/sdl.ts'
 import { upCommand } from './commands/up.ts'
+import { walletCommand } from './commands/wallet.ts'
 import { EndedWith, EXIT, failureOf, failureText } from './shell/failure.ts'
 import { packageRoot } from './shell/home.ts'
 
@@ -55,6 +56,7 @@ const COMMANDS = {
   export: exportCommand,
   account: accountCommand,
   keys: keysCommand,
+  wallet: walletCommand,
   receipts: receiptsCommand,
   payouts: payoutsCommand,
   sdl: sdlCommand,
