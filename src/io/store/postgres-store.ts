@@ -2,6 +2,7 @@
 import type { Logger } from '../telemetry/logger.ts'
 import { accountsIn } from './accounts.ts'
 import { auditLedger } from './audit.ts'
+import { channelsIn } from './channels.ts'
 import { chainActionsIn } from './chain-actions.ts'
 import { chainBlocksIn } from './chain-blocks.ts'
 import { openDatabase } from './database.ts'
@@ -12,6 +13,7 @@ import { holdsIn } from './holds.ts'
 import { keysIn } from './keys.ts'
 import { migrate } from './migrate.ts'
 import { nodesIn } from './nodes.ts'
+import { payoutsIn } from './payouts.ts'
 import { receiptsIn } from './receipts.ts'
 import { settle } from './settle.ts'
 import { snapshotsIn } from './snapshots.ts'
@@ -51,8 +53,10 @@ export async function createPostgresStore(options: PostgresStoreOptions): Promis
     ...commandsIn(database),
     ...gatewaysIn(database),
     ...snapshotsIn(database),
+    ...channelsIn(database),
     ...chainActionsIn(database),
     ...chainBlocksIn(database),
+    ...payoutsIn(database),
     async ping() {
       await database.run((sql) => sql`select 1`, PING_DEADLINE_MS)
     },

@@ -23,9 +23,11 @@ import { helpCommand } from './commands/help.ts'
 import { joinCommand } from './commands/join.ts'
 import { keysCommand } from './commands/keys.ts'
 import { modelsCommand, networkCommand } from './commands/network.ts'
+import { payoutsCommand } from './commands/payouts.ts'
 import { receiptsCommand } from './commands/receipts.ts'
 import { sdlCommand } from './commands/sdl.ts'
 import { upCommand } from './commands/up.ts'
+import { walletCommand } from './commands/wallet.ts'
 import { EndedWith, EXIT, failureOf, failureText } from './shell/failure.ts'
 import { packageRoot } from './shell/home.ts'
 
@@ -54,7 +56,9 @@ const COMMANDS = {
   export: exportCommand,
   account: accountCommand,
   keys: keysCommand,
+  wallet: walletCommand,
   receipts: receiptsCommand,
+  payouts: payoutsCommand,
   sdl: sdlCommand,
   help: helpCommand,
 }

@@ -1,6 +1,8 @@
 /** The gateway's settings. The schema is the manual: each field says its unit, its default, and the accident it prevents. */
 import { z } from 'zod'
+import { x402Settings } from './x402/x402-settings.ts'
 import { MAX_BID_WINDOW_MS } from '../../core/protocol/lease-control.ts'
+import { payoutConfig } from './money/payout-config.ts'
 
 const listPrice = z.strictObject({
   model: z.string().describe('The model id here that this list price is compared with.'),
@@ -347,6 +349,41 @@ export const gatewayConfig = z.strictObject({
     .describe(
       'Say on every screen that the money is for tests. Always so on a local chain (31337).',
     ),
+  minWithdrawDelaySeconds: z.coerce
+    .number()
+    .int()
+    .min(900)
+    .max(2_592_000)
+    .default(3_600)
+    .describe(
+      'How long payers must let the gateway claim after they ask to leave, seconds. Shorter than an outage of the gateway, and what was spent is lost.',
+    ),
+  voucherStepUsd: z
+    .string()
+    .default('0.10')
+    .describe('What tenants are asked to sign at a time, USD: what they trust the gateway with.'),
+  claimSeconds: z.coerce
+    .number()
+    .int()
+    .min(10)
+    .max(604_800)
+    .default(3_600)
+    .describe('How often what was spent is claimed on chain, seconds. Each claim costs gas.'),
+  claimAboveUsd: z
+    .string()
+    .default('100')
+    .describe('So much unclaimed is claimed without waiting, USD.'),
+  feeBps: z.coerce
+    .number()
+    .int()
+    .min(0)
+    .max(5_000)
+    .default(0)
+    .describe(
+      'What the network keeps of what providers earn, hundredths of a percent. A change holds from the next payout epoch on: what is signed stays.',
+    ),
+  ...payoutConfig,
+  ...x402Settings,
   listPrices: z
     .array(listPrice)
     .default([BARD_BESIDE_NOVA])

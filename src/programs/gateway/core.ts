@@ -27,7 +27,9 @@ import { Kin } from './leases/kin.ts'
 import { LeaseBook } from './leases/lease-book.ts'
 import { keepHosts } from './leases/lease-hosts.ts'
 import { LeaseMarket } from './leases/lease-market.ts'
+import type { Settlement } from './money/settlement.ts'
 import type { PublicPlace } from './leases/lease-views.ts'
+import type { PayoutPlace, Payouts } from './money/payouts.ts'
 import { createReceiptDesk } from './receipt-desk.ts'
 import { createWaitingRoom } from './waiting-room.ts'
 import { createWatch } from './watch.ts'
@@ -42,12 +44,16 @@ type CoreParts = {
   metrics: GatewayMetrics
   logger: Logger
   secret: Uint8Array
+  /** Null: nothing is paid on chain. */
+  makePayouts: ((place: PayoutPlace) => Payouts) | null
+  /** Null: nothing is settled on a chain. */
+  settlement: Settlement | null
 }
 
 /** Everything between the two sockets: who may, who can, what it costs. */
 export function createCore(
   config: GatewayConfig,
-  { identity, store, objects, metrics, logger, secret, place }: CoreParts,
+  { identity, store, objects, metrics, logger, secret, place, settlement, makePayouts }: CoreParts,
 ) {
   const now = Date.now
   const table = new ReplicaTable()
@@ -62,13 +68,18 @@ export function createCore(
     look: () => room.look(),
     receipts: (link, batch) => desk.take(link, batch),
     leases: {
-      linked: (link) => book.linked(link),
+      linked(link) {
+        book.linked(link)
+        payouts?.linked(link)
+      },
       offerChanged: (link) => book.offerChanged(link),
       heartbeat: (link) => book.heartbeat(link),
       unlinked: (link, reason) => book.unlinked(link, reason),
       report: (link, report) => book.report(link, report),
     },
   })
+  const payouts =
+    makePayouts?.({ store, links: network.links, linkOf: network.linkOfNode, now, logger }) ?? null
   const market = new LeaseMarket({
     gateway: identity.id,
     tierOf: network.tierOf,
@@ -104,14 +115,17 @@ export function createCore(
     logger,
     trancheNanoUsd: readTranche(config.trancheUsd),
     trancheMs: config.trancheSeconds * 1000,
+    ...(settlement ? { short: settlement.short } : {}),
     onSettled(settlements, outcomes) {
       desk.settled(settlements, outcomes)
+      payouts?.settled(settlements.map(({ usage }) => usage.node))
       settlements.forEach(({ usage }, i) => {
         if (outcomes[i] === 'settled' || outcomes[i] === 'uncollected')
           metrics.settled(usage.nanoUsd)
       })
     },
   })
+  settlement?.onLeaving((account) => meter.rest(account))
   const desk = createReceiptDesk({
     gateway: identity.id,
     meter,
@@ -166,6 +180,7 @@ export function createCore(
     metrics,
     hosts,
     book,
+    payouts,
     leases: serveDeployments({ ...bookParts, book, commands, place }),
     /** Waits for the receipts of answers that are over: half a second covers a node's signing and a slow link. */
     async receiptsIn() {
@@ -180,6 +195,8 @@ export function createCore(
       commands.close()
       await book.close()
       await meter.close()
+      await payouts?.close()
+      await settlement?.close()
     },
   }
 }

@@ -28,11 +28,15 @@ import { createIngress } from './ingress/ingress.ts'
 import type { PublicPlace } from './leases/lease-views.ts'
 import { createInference, type InferenceParts } from './inference.ts'
 import { createLeaseTunnels } from './lease-tunnels.ts'
+import { openChain as openConfiguredChain } from './money/chain.ts'
+import { createSettlement, type Settlement, type SettlementChain } from './money/settlement.ts'
 import { readListPrices } from './list-prices.ts'
 import { listModels } from './model-list.ts'
 import { requestFields, requestLine } from './request-line.ts'
+import type { PayoutPlace, Payouts } from './money/payouts.ts'
 import { openTls } from './tls/gateway-tls.ts'
 import { sendToHttps } from './tls/to-https.ts'
+import { openX402 } from './x402/x402.ts'
 import { VERSION } from '../../core/base/version.ts'
 
 export type RunningGateway = {
@@ -50,6 +54,10 @@ export type GatewayParts = {
   readonly logger: Logger
   /** One line for people per request, when the config asks for it. */
   readonly say: (line: string) => void
+  /** Pays providers on chain. Default: nobody does. */
+  readonly makePayouts?: (place: PayoutPlace) => Payouts
+  /** The chain that `settlement: chain` settles on. */
+  readonly openChain?: ((store: Store) => Promise<SettlementChain>) | undefined
 }
 
 /** Answers that still run at a shutdown get this long; then their connections are cut and tenants retry. */
@@ -66,12 +74,17 @@ const HOT: ReadonlyMap<string, Api> = new Map([
 
 export async function startGateway(
   config: GatewayConfig,
-  { logger, say }: GatewayParts,
+  { logger, say, openChain, makePayouts }: GatewayParts,
 ): Promise<RunningGateway> {
   const identity = loadIdentity('gw', join(config.home, 'gateway.key'))
   const objects = openObjectStore(config, identity.id)
   await checkObjects(objects, logger)
   const store = await createPostgresStore({ url: config.databaseUrl, logger })
+  const settlement = await openSettlement(config, store, {
+    logger,
+    gateway: identity.id,
+    openChain,
+  })
   const metrics = createGatewayMetrics()
   let listening = config.port
   const core = createCore(config, {
@@ -81,11 +94,18 @@ export async function startGateway(
     metrics,
     logger,
     secret: loadSecret(join(config.home, 'gateway.secret')),
+    makePayouts: makePayouts ?? null,
     place: () => publicPlace(config, listening),
+    settlement,
   })
+  await settlement?.start()
   await core.keyring.start()
   await core.book.claim()
   core.dispatcher.meter.recover()
+  const { table, meter } = core.dispatcher
+  const x402Parts = { config, store, keyring: core.keyring, table, meter, logger, now: Date.now }
+  const x402 = settlement && config.x402 ? openX402({ ...x402Parts, ...settlement }) : null
+  await x402?.topups.resume()
 
   let accepting = true
   const asJson = config.logRequests === 'json' || config.logRequests === 'both'
@@ -100,6 +120,7 @@ export async function startGateway(
     keyring: core.keyring,
     metrics,
     listPrices,
+    x402: x402?.door ?? null,
     accepting: () => accepting,
     report,
   })
@@ -119,6 +140,9 @@ export async function startGateway(
     keyring: core.keyring,
     network: core.network,
     leases: core.leases,
+    payouts: core.payouts,
+    settlement: settlement?.desk ?? null,
+    topups: x402?.topups ?? null,
     settled: (id) => core.dispatcher.desk.quiet(id, RECEIPT_WAIT_MS),
     metrics,
     ready: () => readiness(store, accepting),
@@ -221,6 +245,7 @@ export async function startGateway(
       // Nodes stay linked until the answers and their receipts are through.
       await Promise.all([server.close(CLOSE_DEADLINE_MS), secure?.close(CLOSE_DEADLINE_MS)])
       await core.receiptsIn()
+      x402?.close()
       await links.close()
       await core.close()
       await store.close()
@@ -240,6 +265,22 @@ async function checkObjects(objects: ObjectStore, logger: Logger): Promise<void>
       error: reasonOf(error),
     })
   }
+}
+
+async function openSettlement(
+  config: GatewayConfig,
+  store: Store,
+  {
+    logger,
+    gateway,
+    openChain,
+  }: Pick<GatewayParts, 'logger' | 'openChain'> & { readonly gateway: string },
+): Promise<Settlement | null> {
+  if (config.settlement === 'none') return null
+  const chain = await (openChain
+    ? openChain(store)
+    : openConfiguredChain(config, store, { logger, gateway }))
+  return createSettlement({ chain, store, logger, now: Date.now, config })
 }
 
 /** None where the operator named none. */

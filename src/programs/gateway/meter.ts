@@ -30,6 +30,8 @@ export type MeterOptions = {
     settlements: readonly Settlement[],
     outcomes: readonly SettleOutcome[],
   ) => void
+  /** What a tenant with too little should do instead of adding credit; null: nothing better. Default: never anything. */
+  readonly short?: (account: string, have: NanoUsd, need: NanoUsd) => Refusal | null
   /** What is held for a tenant at a time, and for how long. Default $0.10 for 60 s. */
   readonly trancheNanoUsd?: NanoUsd
   readonly trancheMs?: Millis
@@ -58,6 +60,8 @@ export type Meter = {
   settleLate(settlement: Settlement): void
   /** Settlements that are not durable yet. */
   readonly backlog: number
+  /** Gives back what is held for this tenant and not used just now: somebody waits for it. */
+  rest(account: string): void
   /** Gives back what earlier lives of this gateway held, after a grace for their late receipts. */
   recover(): void
   /** Resolves when all that was settled before this call is durable. */
@@ -97,6 +101,7 @@ export function createMeter(options: MeterOptions): Meter {
     opened: (hold: OpenHold) => holds.set(hold.id, hold),
     closed: (hold: OpenHold) => holds.delete(hold.id),
     lost: (id: string) => keeper.close(id),
+    short: options.short ?? (() => null),
     flush: () => queue.flush(),
   }
   const keeper = keepHolds({
@@ -143,6 +148,7 @@ export function createMeter(options: MeterOptions): Meter {
     get backlog() {
       return queue.backlog
     },
+    rest: (account) => keeper.rest(account),
     recover: () => keeper.recover(),
     flush: () => queue.flush(),
     async close() {
