@@ -50,6 +50,8 @@ export type SmallNetwork = {
   /** The gateway's line for people about each request. */
   readonly lines: string[]
   addNode(): Promise<SmallNode>
+  /** Ends the gateway and starts it again, at the same port. */
+  restart(): Promise<void>
   newTenant(nanoUsd: bigint): Promise<string>
   newKey(account: string, more?: Partial<ApiKey>): Promise<{ key: string; id: string }>
   post(
@@ -80,16 +82,19 @@ export async function smallNetwork(
     logRequests: 'pretty',
     ...options.config,
   })
-  const gateway = await startGateway(config, {
+  const { openChain } = options
+  const parts: GatewayParts = {
     logger: silentLogger,
     say: (line) => void lines.push(line),
-    openChain: options.openChain,
-  })
+    openChain,
+  }
+  const running = { gateway: await startGateway(config, parts) }
+  const { gateway } = running
   const store = await createPostgresStore({ url: databaseUrl, logger: silentLogger })
   const nodes: SmallNode[] = []
   t.after(async () => {
     await Promise.all(nodes.map(({ node }) => node.stop()))
-    await gateway.close()
+    await running.gateway.close()
     await store.close()
     rmSync(folder, { recursive: true, force: true })
   })
@@ -161,6 +166,16 @@ export async function smallNetwork(
     account,
     lines,
     addNode,
+    async restart() {
+      await running.gateway.close()
+      const port = Number(new URL(gateway.url).port)
+      running.gateway = await startGateway({ ...config, port }, parts)
+      await until('nodes are linked again', async () => {
+        const headers = { authorization: `Bearer ${key}` }
+        const { data } = await answerOf(await fetch(`${gateway.url}/v1/models`, { headers }))
+        return data.length > 0
+      })
+    },
     newTenant,
     newKey,
     until,

@@ -24,12 +24,14 @@ import { documentInference } from './control/inference-docs.ts'
 import { keyRoutes } from './control/key-routes.ts'
 import { networkRoutes } from './control/network-routes.ts'
 import { operatorRoutes } from './control/operator-routes.ts'
+import { payoutRoutes } from './control/payout-routes.ts'
 import { receiptRoutes } from './control/receipt-routes.ts'
 import { sealingRoute } from './control/sealing-route.ts'
 import { serviceRoutes } from './control/service-routes.ts'
 import { snapshotRoutes } from './control/snapshot-routes.ts'
 import { routeTable, strayRefusal, type RouteTable } from './control/strays.ts'
 import { tunnelRoute } from './control/tunnel-route.ts'
+import { x402Routes } from './control/x402-routes.ts'
 
 export type ControlApi = {
   fetch(request: Request): Response | Promise<Response>
@@ -51,6 +53,7 @@ export function createControlApi(parts: ControlParts): ControlApi {
   accountRoutes(app, parts)
   keyRoutes(app, parts)
   receiptRoutes(app, parts)
+  payoutRoutes(app, parts)
   channelRoutes(app, parts)
   networkRoutes(app, parts)
   operatorRoutes(app, parts)
@@ -59,6 +62,7 @@ export function createControlApi(parts: ControlParts): ControlApi {
   snapshotRoutes(app, parts)
   const endStreams = deploymentEventRoutes(app, parts)
   tunnelRoute(app, parts)
+  x402Routes(app, parts)
   const table = describe(app, parts)
   app.notFound((c) => {
     const { refusal, allow } = strayRefusal(table, c.req.method, c.req.path)

@@ -33,8 +33,10 @@ import { createSettlement, type Settlement, type SettlementChain } from './money
 import { readListPrices } from './list-prices.ts'
 import { listModels } from './model-list.ts'
 import { requestFields, requestLine } from './request-line.ts'
+import type { PayoutPlace, Payouts } from './money/payouts.ts'
 import { openTls } from './tls/gateway-tls.ts'
 import { sendToHttps } from './tls/to-https.ts'
+import { openX402 } from './x402/x402.ts'
 import { VERSION } from '../../core/base/version.ts'
 
 export type RunningGateway = {
@@ -52,7 +54,9 @@ export type GatewayParts = {
   readonly logger: Logger
   /** One line for people per request, when the config asks for it. */
   readonly say: (line: string) => void
-  /** Another chain than the one that the config tells of: for tests. */
+  /** Pays providers on chain. Default: nobody does. */
+  readonly makePayouts?: (place: PayoutPlace) => Payouts
+  /** The chain that `settlement: chain` settles on. */
   readonly openChain?: ((store: Store) => Promise<SettlementChain>) | undefined
 }
 
@@ -70,7 +74,7 @@ const HOT: ReadonlyMap<string, Api> = new Map([
 
 export async function startGateway(
   config: GatewayConfig,
-  { logger, say, openChain }: GatewayParts,
+  { logger, say, openChain, makePayouts }: GatewayParts,
 ): Promise<RunningGateway> {
   const identity = loadIdentity('gw', join(config.home, 'gateway.key'))
   const objects = openObjectStore(config, identity.id)
@@ -90,6 +94,7 @@ export async function startGateway(
     metrics,
     logger,
     secret: loadSecret(join(config.home, 'gateway.secret')),
+    makePayouts: makePayouts ?? null,
     place: () => publicPlace(config, listening),
     settlement,
   })
@@ -97,6 +102,10 @@ export async function startGateway(
   await core.keyring.start()
   await core.book.claim()
   core.dispatcher.meter.recover()
+  const { table, meter } = core.dispatcher
+  const x402Parts = { config, store, keyring: core.keyring, table, meter, logger, now: Date.now }
+  const x402 = settlement && config.x402 ? openX402({ ...x402Parts, ...settlement }) : null
+  await x402?.topups.resume()
 
   let accepting = true
   const asJson = config.logRequests === 'json' || config.logRequests === 'both'
@@ -111,6 +120,7 @@ export async function startGateway(
     keyring: core.keyring,
     metrics,
     listPrices,
+    x402: x402?.door ?? null,
     accepting: () => accepting,
     report,
   })
@@ -130,7 +140,9 @@ export async function startGateway(
     keyring: core.keyring,
     network: core.network,
     leases: core.leases,
+    payouts: core.payouts,
     settlement: settlement?.desk ?? null,
+    topups: x402?.topups ?? null,
     settled: (id) => core.dispatcher.desk.quiet(id, RECEIPT_WAIT_MS),
     metrics,
     ready: () => readiness(store, accepting),
@@ -233,6 +245,7 @@ export async function startGateway(
       // Nodes stay linked until the answers and their receipts are through.
       await Promise.all([server.close(CLOSE_DEADLINE_MS), secure?.close(CLOSE_DEADLINE_MS)])
       await core.receiptsIn()
+      x402?.close()
       await links.close()
       await core.close()
       await store.close()
