@@ -73,6 +73,8 @@ export async function testChain(
   const anvil = await startAnvil(options)
   t.after(() => anvil.stop())
   await anvil.rpc('anvil_loadState', [state])
+  // So that no reorganisation reaches the deployment.
+  await anvil.rpc('anvil_mine', [toHex(BLOCKS_ABOVE)])
   return chainOn(anvil, { addresses, guardian: guardian.key, auditors })
 }
 
@@ -155,6 +157,7 @@ async function chainOn(
   }
 }
 
+const BLOCKS_ABOVE = 16
 const TEN = parseEther('10')
 const newKey = (): Hex => toHex(randomBytes(32))
 const anvilChain = ({ rpc }: Anvil): DevelopmentChain => ({ rpc, mine: async () => {} })

@@ -19,6 +19,20 @@ export const chainBlocksIn = (database: Database): ChainBlockStore => ({
     return { chainId: Number(noted.chain_id), genesis: noted.genesis }
   },
 
+  async chainNoted() {
+    const [noted] = await database.run(
+      (sql) => sql<{ chain_id: bigint; genesis: Hex; facts: unknown }[]>`
+        select chain_id, genesis, facts from chain_identity`,
+    )
+    return noted ? { ...noted, chainId: Number(noted.chain_id) } : null
+  },
+
+  async noteChainFacts(facts) {
+    await database.run(
+      (sql) => sql`update chain_identity set facts = ${JSON.stringify(facts)}::text::jsonb`,
+    )
+  },
+
   async finalBlocks(limit) {
     const rows = await database.run(
       (sql) => sql<{ number: bigint; hash: Hex }[]>`

@@ -136,6 +136,14 @@ export type ChainBlockStore = {
     readonly chainId: number
     readonly genesis: Hex
   }>
+  /** The same without the chain, and what was noted of it; null: it was never met. */
+  chainNoted(): Promise<{
+    readonly chainId: number
+    readonly genesis: Hex
+    readonly facts: unknown
+  } | null>
+  /** JSON, for a start while the chain is away. */
+  noteChainFacts(facts: Readonly<Record<string, string | number>>): Promise<void>
   /** The last final blocks, newest first; at most `limit`. */
   finalBlocks(limit: number): Promise<BlockRef[]>
   /** Keeps these, and of all only the newest `keep`. */

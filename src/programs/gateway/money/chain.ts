@@ -2,7 +2,9 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { z } from 'zod'
 import { erc20Abi, parseAbi, parseGwei, type Address, type PublicClient } from 'viem'
+import { lowerHex } from '../../../core/base/hex.ts'
 import { Fault, reasonOf } from '../../../core/base/refusal.ts'
 import { contractAddressesSchema, type ContractAddresses } from '../../../io/chain/addresses.ts'
 import { createFinality, type Finality } from '../../../io/chain/finality.ts'
@@ -62,9 +64,13 @@ export type ChainConfig = Pick<
 /** Anvil's and Hardhat's: whatever is there is worth nothing. */
 const LOCAL_CHAIN_ID = 31_337
 
+/** A chain that does not answer within this, at a start, is met later, if it was met before. */
+const MEET_MS = 5_000
+
 /**
- * Resolves when the chain was reached once, the contracts are there and it is the chain that this database is about. Throws a
- * Fault that says which of it is not so. Give it a signal to end the wait for a chain that does not answer.
+ * Resolves when the chain is the one that this database is about and the contracts are there; when the chain is away and was met
+ * before, from what is noted of it: then all that waits for it, and nothing else. Throws a Fault that says what is not so. Give
+ * it a signal to end the wait for a chain that was never met.
  */
 export async function openChain(
   config: ChainConfig,
@@ -72,15 +78,13 @@ export async function openChain(
   parts: { readonly logger: Logger; readonly gateway: string; readonly signal?: AbortSignal },
 ): Promise<Chain> {
   const logger = parts.logger.child({ part: 'chain' })
-  const { signal } = parts
   const signer = await loadOperatorKey(
     config.chainKeyFile ?? join(config.home, 'chain.key'),
     readPassword(config.chainKeyPasswordFile),
   )
-  const rpc = await openRpc({ urls: config.chainRpc, logger, ...(signal ? { signal } : {}) })
-  await checkChain(rpc, store)
   const addresses = readAddresses(config.chainContracts)
-  const token = await readToken(rpc, addresses)
+  const meeting = await meetChain({ config, store, logger, addresses }, parts.signal)
+  const { rpc, token } = meeting
   const finality = await createFinality({ rpc, store, logger, depth: config.chainFinality })
   const listeners = new Set<(action: ChainAction) => void>()
   const sender = createSender({
@@ -95,7 +99,14 @@ export async function openChain(
       for (const listener of listeners) listener(action)
     },
   })
-  const following = follow(finality, config.chainPollMs)
+  let { met } = meeting
+  let strange: string | null = null
+  const look = async (): Promise<void> => {
+    if (!met) strange = await checkChain(rpc, store).then(() => null, reasonOf)
+    met = strange === null
+    if (met) await finality.look()
+  }
+  const following = follow(look, config.chainPollMs)
   logger.info('chain', {
     chainId: rpc.chainId,
     operator: signer.address,
@@ -117,7 +128,7 @@ export async function openChain(
       listeners.add(listener)
       return () => listeners.delete(listener)
     },
-    troubles: () => troublesOf(rpc, sender),
+    troubles: () => [...(strange === null ? [] : [strange]), ...troublesOf(rpc, sender)],
     async close() {
       await following.stop()
       await sender.close()
@@ -140,13 +151,58 @@ function troublesOf(rpc: ChainRpc, sender: Sender): string[] {
   return [...rpc.troubles(), ...(hindered === null ? [] : [hindered])]
 }
 
+type Meeting = { readonly rpc: ChainRpc; readonly token: ChainToken; readonly met: boolean }
+
+async function meetChain(
+  of: {
+    readonly config: ChainConfig
+    readonly store: Store
+    readonly logger: Logger
+    readonly addresses: ContractAddresses
+  },
+  signal: AbortSignal | undefined,
+): Promise<Meeting> {
+  const { config, store, logger, addresses } = of
+  const noted = await store.chainNoted()
+  const facts = factsSchema.safeParse(noted?.facts)
+  const urls = config.chainRpc
+  const known =
+    noted && facts.success && facts.data.token === lowerHex(addresses.token) ? facts.data : null
+  const patience = known ? AbortSignal.timeout(MEET_MS) : null
+  const signals = [patience, signal].filter((each) => each !== null && each !== undefined)
+  try {
+    const rpc = await openRpc({ urls, logger, signal: AbortSignal.any(signals) })
+    await checkChain(rpc, store)
+    const token = await readToken(rpc, addresses)
+    const { decimals, symbol, name, version } = token
+    await store.noteChainFacts({ token: lowerHex(token.address), decimals, symbol, name, version })
+    return { rpc, token, met: true }
+  } catch (error) {
+    // What is no Fault comes of a call that was not answered.
+    const away = patience?.aborted === true || !(error instanceof Fault) || error.retryable
+    if (!away || !known || !noted || signal?.aborted === true) throw error
+    logger.error('the chain is away; settlement waits for it', { error: reasonOf(error) })
+    const rpc = await openRpc({ urls, logger, chainId: noted.chainId })
+    const { token: _, ...described } = known
+    return { rpc, token: { ...described, address: addresses.token }, met: false }
+  }
+}
+
+const factsSchema = z.object({
+  token: z.string(),
+  decimals: z.number(),
+  symbol: z.string(),
+  name: z.string(),
+  version: z.string(),
+})
+
 /** Looks again and again, `pollMs` after the look before ended. */
-function follow(finality: Finality, pollMs: number): { readonly stop: () => Promise<void> } {
+function follow(look: () => Promise<void>, pollMs: number): { readonly stop: () => Promise<void> } {
   const stopping = new AbortController()
   const { signal } = stopping
   const run = async (): Promise<void> => {
     while (!signal.aborted) {
-      await finality.look()
+      await look()
       await sleep(pollMs, undefined, { signal, ref: false }).catch(() => {})
     }
   }
