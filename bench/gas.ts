@@ -25,7 +25,7 @@ process.exitCode = report() ? 0 : 1
 
 function measure(): void {
   const forge = fileURLToPath(new URL('tools/forge.mjs', root))
-  const args = ['test', '--match-contract', '^(GasTest|DayTest)$']
+  const args = ['test', '--match-contract', '^(GasTest|WorkGasTest|DayTest)$']
   // What a day may cost is judged below, with the figures in view.
   const { status, stdout } = spawnSync(process.execPath, [forge, ...args], {
     encoding: 'utf8',

@@ -9,10 +9,15 @@ import { fileURLToPath } from 'node:url'
 const CONTRACTS = [
   ['channels', 'channels', 'Channels'],
   ['eip3009-collector', 'eip3009Collector', 'Eip3009Collector'],
+  ['jobs', 'jobs', 'Jobs'],
   ['leases', 'leases', 'Leases'],
   ['payouts', 'payouts', 'Payouts'],
+  ['rewards', 'rewards', 'Rewards'],
   ['stakes', 'stakes', 'Stakes'],
   ['mock-usdc', 'mockUsdc', 'MockUSDC'],
+  ['test-identity-registry', 'testIdentityRegistry', 'TestIdentityRegistry'],
+  ['test-reputation-registry', 'testReputationRegistry', 'TestReputationRegistry'],
+  ['test-validation-registry', 'testValidationRegistry', 'TestValidationRegistry'],
 ]
 
 const root = fileURLToPath(new URL('..', import.meta.url))

@@ -25,6 +25,8 @@ interface Vm {
     function snapshotGasLastCall(string calldata group, string calldata name) external returns (uint256);
     function snapshotValue(string calldata group, string calldata name, uint256 value) external;
     function lastCallGas() external view returns (Gas memory);
+    function readFile(string calldata path) external view returns (string memory);
+    function parseJsonUintArray(string calldata json, string calldata key) external pure returns (uint256[] memory);
     function assertTrue(bool condition, string calldata message) external pure;
     function assertEq(uint256 a, uint256 b, string calldata message) external pure;
     function assertLe(uint256 a, uint256 b, string calldata message) external pure;
