@@ -20,7 +20,7 @@ const mayImport: Record<string, readonly string[]> = {
   'io/runtime': ['core/*'],
   'io/objects': ['core/*'],
   'io/probe': ['core/*'],
-  'io/chain': ['core/*'],
+  'io/chain': ['core/*', 'io/store'],
   'io/http': ['core/*'],
   'io/telemetry': ['core/*'],
   'programs/gateway': ['core/*', 'io/*'],

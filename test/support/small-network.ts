@@ -20,7 +20,11 @@ import {
   type Store,
 } from '../../src/io/store/store.ts'
 import { gatewayConfig, type GatewayConfig } from '../../src/programs/gateway/config.ts'
-import { startGateway, type RunningGateway } from '../../src/programs/gateway/main.ts'
+import {
+  startGateway,
+  type GatewayParts,
+  type RunningGateway,
+} from '../../src/programs/gateway/main.ts'
 import { nodeConfig } from '../../src/programs/node/config.ts'
 import {
   createFakeEngine,
@@ -46,6 +50,8 @@ export type SmallNetwork = {
   /** The gateway's line for people about each request. */
   readonly lines: string[]
   addNode(): Promise<SmallNode>
+  /** Ends the gateway and starts it again, at the same port. */
+  restart(): Promise<void>
   newTenant(nanoUsd: bigint): Promise<string>
   newKey(account: string, more?: Partial<ApiKey>): Promise<{ key: string; id: string }>
   post(
@@ -61,7 +67,11 @@ export type SmallNetwork = {
 /** Tenant with $5, two nodes unless told otherwise. */
 export async function smallNetwork(
   t: TestContext,
-  options: { nodes?: number; config?: Partial<GatewayConfig> } = {},
+  options: {
+    nodes?: number
+    config?: Partial<GatewayConfig>
+    openChain?: NonNullable<GatewayParts['openChain']>
+  } = {},
 ): Promise<SmallNetwork> {
   const folder = mkdtempSync(join(tmpdir(), 'baseload-network-'))
   const databaseUrl = await testDatabaseUrl()
@@ -72,15 +82,19 @@ export async function smallNetwork(
     logRequests: 'pretty',
     ...options.config,
   })
-  const gateway = await startGateway(config, {
+  const { openChain } = options
+  const parts: GatewayParts = {
     logger: silentLogger,
     say: (line) => void lines.push(line),
-  })
+    openChain,
+  }
+  const running = { gateway: await startGateway(config, parts) }
+  const { gateway } = running
   const store = await createPostgresStore({ url: databaseUrl, logger: silentLogger })
   const nodes: SmallNode[] = []
   t.after(async () => {
     await Promise.all(nodes.map(({ node }) => node.stop()))
-    await gateway.close()
+    await running.gateway.close()
     await store.close()
     rmSync(folder, { recursive: true, force: true })
   })
@@ -152,6 +166,16 @@ export async function smallNetwork(
     account,
     lines,
     addNode,
+    async restart() {
+      await running.gateway.close()
+      const port = Number(new URL(gateway.url).port)
+      running.gateway = await startGateway({ ...config, port }, parts)
+      await until('nodes are linked again', async () => {
+        const headers = { authorization: `Bearer ${key}` }
+        const { data } = await answerOf(await fetch(`${gateway.url}/v1/models`, { headers }))
+        return data.length > 0
+      })
+    },
     newTenant,
     newKey,
     until,

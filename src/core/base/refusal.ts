@@ -15,6 +15,7 @@ type ErrorType =
 type Row = { readonly status: number; readonly type: ErrorType }
 
 const bad = (status: number): Row => ({ status, type: 'invalid_request_error' })
+const owed: Row = { status: 402, type: 'insufficient_quota' }
 
 /** Code → HTTP status and OpenAI error type: the only such table. */
 export const REFUSALS = {
@@ -47,6 +48,36 @@ export const REFUSALS = {
   // Money and limits.
   insufficient_balance: { status: 402, type: 'insufficient_quota' },
   key_budget_exceeded: { status: 402, type: 'insufficient_quota' },
+  voucher_needed: { status: 402, type: 'insufficient_quota' },
+  // Payment channels: the voucher, the channel, the chain.
+  voucher_signature_invalid: bad(400),
+  voucher_stale: bad(409),
+  voucher_above_deposit: { status: 402, type: 'insufficient_quota' },
+  channel_unknown: bad(404),
+  channel_closing: bad(409),
+  channel_wrong_chain: bad(400),
+  channel_wrong_payee: bad(400),
+  channel_wrong_token: bad(400),
+  channel_delay_too_short: bad(400),
+  deposit_not_final: { status: 503, type: 'server_error' },
+  settlement_off: bad(404),
+  // Paid with the request itself (x402): the answer is 402 for each of these and for those of channels.
+  payment_required: owed,
+  payment_malformed: bad(400),
+  payment_not_offered: owed,
+  payment_over_maximum: owed,
+  payment_too_low: owed,
+  payment_expired: owed,
+  payment_tampered: owed,
+  payment_used: bad(409),
+  payer_short: owed,
+  deposit_too_small: owed,
+  deposit_failed: owed,
+  deposit_limit: { status: 503, type: 'server_error' },
+  voucher_reused: owed,
+  channel_busy: owed,
+  channel_has_account: owed,
+  chain_unavailable: { status: 503, type: 'server_error' },
   rate_limit_exceeded: { status: 429, type: 'rate_limit_error' },
   concurrency_limit_exceeded: { status: 429, type: 'rate_limit_error' },
   queue_full: { status: 429, type: 'rate_limit_error' },

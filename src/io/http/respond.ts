@@ -48,9 +48,9 @@ export function sendRefusal(
   res: ServerResponse,
   refusal: Refusal,
   headers: OutgoingHttpHeaders = {},
+  status: number = REFUSALS[refusal.code].status,
 ): void {
   const all = { ...refusalHeaders(refusal), ...headers }
-  const { status } = REFUSALS[refusal.code]
   const body = errorBody(refusal)
   if (!bodyIsComing(res.req)) return sendJson(res, status, body, all)
   if (res.destroyed || res.headersSent) return

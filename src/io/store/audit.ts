@@ -1,6 +1,6 @@
 /**
  * The check that money is neither made nor lost: every balance is worked out again from the transfers, every held
- * sum from the open holds, and all of it from one snapshot, so that it can run at any time.
+ * sum from the open holds, every channel's credit from its vouchers, and all of it from one snapshot, so that it can run at any time.
  */
 import { only } from './accounts.ts'
 import type { Database } from './database.ts'
@@ -43,6 +43,17 @@ export async function auditLedger(database: Database): Promise<LedgerAudit> {
         ), leases_paid as (
           select (select coalesce(sum(spent_nano_usd), 0) from leases) =
             (select coalesce(sum(nano_usd), 0) from transfers where kind = 'lease') as fits
+        ), channels_credited as (
+          select coalesce(c.id, v.id) as id,
+            coalesce(c.credited_units, 0) * 1000 = coalesce(v.credited, 0)
+              and coalesce(c.uncollected_units, 0) * 1000 = coalesce(v.uncollected, 0) as fits
+          from channels c full join (
+            select reference as id,
+              sum(case when debit = 'world:vouchers' then nano_usd else -nano_usd end) as credited,
+              sum(case when debit = 'operator:uncollected' then nano_usd
+                when credit = 'operator:uncollected' then -nano_usd else 0 end) as uncollected
+            from transfers where kind = 'voucher' group by reference
+          ) v on v.id = c.id
         )
         select
           (select coalesce(sum(case when computed then net else balance end), 0)::bigint from compared) as sum,
@@ -52,6 +63,7 @@ export async function auditLedger(database: Database): Promise<LedgerAudit> {
             where not computed and (balance <> net or balance < 0 or not holds_fit)
             union all select 'usage' from usage_paid where not fits
             union all select 'leases' from leases_paid where not fits
+            union all select 'channel:' || id from channels_credited where not fits
           ) found) as wrong`,
     )
   }, AUDIT_DEADLINE_MS)

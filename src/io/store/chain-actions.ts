@@ -214,6 +214,16 @@ export const chainActionsIn = (database: Database): ChainActionStore => ({
         where purpose = ${purpose} and state = 'signed' and nonce = ${nonce}`,
     )
   },
+
+  async reopenActions(sender, above) {
+    const reopened = await database.run(
+      (sql) => sql`
+        update chain_actions set state = 'signed', hash = null, block_number = null, block_hash = null, reverted = false,
+          problem = null, settled_at = null
+        where sender = ${lower(sender)} and state in ('final', 'failed') and block_number > ${above} returning purpose`,
+    )
+    return reopened.length
+  },
 })
 
 async function maySend(sql: Transaction, sender: string, gateway: string): Promise<boolean> {

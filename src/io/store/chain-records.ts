@@ -126,6 +126,8 @@ export type ChainActionStore = {
   ): Promise<ChainAction | null>
   /** Somebody else's transaction has its nonce for good: it is written again, and gets another. */
   loseNonce(purpose: string, nonce: number, problem: string): Promise<void>
+  /** What was settled above this block is signed again: that it was final does not hold any more. Gives how many. */
+  reopenActions(sender: Address, above: bigint): Promise<number>
 }
 
 export type ChainBlockStore = {

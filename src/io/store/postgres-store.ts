@@ -2,6 +2,7 @@
 import type { Logger } from '../telemetry/logger.ts'
 import { accountsIn } from './accounts.ts'
 import { auditLedger } from './audit.ts'
+import { channelsIn } from './channels.ts'
 import { chainActionsIn } from './chain-actions.ts'
 import { chainBlocksIn } from './chain-blocks.ts'
 import { openDatabase } from './database.ts'
@@ -51,6 +52,7 @@ export async function createPostgresStore(options: PostgresStoreOptions): Promis
     ...commandsIn(database),
     ...gatewaysIn(database),
     ...snapshotsIn(database),
+    ...channelsIn(database),
     ...chainActionsIn(database),
     ...chainBlocksIn(database),
     async ping() {

@@ -7,6 +7,7 @@ import type { Refusal } from '../../core/base/refusal.ts'
 import type { Millis } from '../../core/base/time.ts'
 import type { Tier } from '../../core/protocol/tier.ts'
 import type { ProvenReceipt } from '../../core/protocol/receipt.ts'
+import type { ChannelStore } from './channel-records.ts'
 import type { ChainActionStore, ChainBlockStore } from './chain-records.ts'
 import type { CommandStore } from './deployment-commands.ts'
 import type { DeploymentStore } from './deployment-records.ts'
@@ -80,7 +81,7 @@ export type Transfer = {
   readonly debit: string
   readonly credit: string
   readonly nanoUsd: NanoUsd
-  readonly kind: 'deposit' | 'usage' | 'correction'
+  readonly kind: 'deposit' | 'usage' | 'correction' | 'voucher'
   readonly reference: string
 }
 
@@ -157,7 +158,7 @@ export type LedgerAudit = {
   /** Sum over all ledger accounts: always 0. */
   readonly sumNanoUsd: NanoUsd
   readonly transfers: number
-  /** Accounts whose balance is not the sum of their transfers, whose hold total is not the sum of open holds, or that are negative: always none. */
+  /** Accounts whose balance is not the sum of their transfers, whose hold total is not the sum of open holds, or that are negative; channels whose credit is not the sum of their vouchers: always none. */
   readonly wrong: readonly string[]
 }
 
@@ -166,7 +167,8 @@ export type Store = DeploymentStore &
   GatewayStore &
   SnapshotStore &
   ChainActionStore &
-  ChainBlockStore & {
+  ChainBlockStore &
+  ChannelStore & {
     // Accounts and keys.
     /** The same id again changes nothing and gives what is there. */
     createAccount(account: Pick<Account, 'id' | 'kind' | 'name' | 'limits'>): Promise<Account>

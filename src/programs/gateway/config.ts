@@ -282,6 +282,67 @@ export const gatewayConfig = z.strictObject({
     .describe(
       "How long an auction waits for providers' pricing programs, milliseconds; a bid after it is none. Where every node has a price sheet nothing waits.",
     ),
+  settlement: z
+    .enum(['none', 'chain'])
+    .default('none')
+    .describe(
+      'Whether tenants can pay by vouchers of channels on a chain. With `none` the credit is test credit, and no chain is needed.',
+    ),
+  minWithdrawDelaySeconds: z.coerce
+    .number()
+    .int()
+    .min(900)
+    .max(2_592_000)
+    .default(3_600)
+    .describe(
+      'How long payers must let the gateway claim after they ask to leave, seconds. Shorter than an outage of the gateway, and what was spent is lost.',
+    ),
+  voucherStepUsd: z
+    .string()
+    .default('0.10')
+    .describe('What tenants are asked to sign at a time, USD: what they trust the gateway with.'),
+  claimSeconds: z.coerce
+    .number()
+    .int()
+    .min(10)
+    .max(604_800)
+    .default(3_600)
+    .describe('How often what was spent is claimed on chain, seconds. Each claim costs gas.'),
+  claimAboveUsd: z
+    .string()
+    .default('100')
+    .describe('So much unclaimed is claimed without waiting, USD.'),
+  feeBps: z.coerce
+    .number()
+    .int()
+    .min(0)
+    .max(5_000)
+    .default(0)
+    .describe('What the network keeps of what providers earn, hundredths of a percent.'),
+  x402: z
+    .boolean()
+    .default(true)
+    .describe(
+      'Callers without a key may pay with the request itself (HTTP 402, x402). Counts only where the gateway settles on a chain; without it they get 401.',
+    ),
+  x402MinDepositUsd: z
+    .string()
+    .default('0.05')
+    .describe(
+      'The least that a deposit by x402 may bring, USD: the gateway pays its gas, so that a stranger cannot use that up with dust.',
+    ),
+  x402DepositFinality: z
+    .enum(['mined', 'final'])
+    .default('mined')
+    .describe(
+      "Whether a request is served once its deposit is `mined`, within x402MaxUnfinalUsd, or only when it is `final`. What was served on a deposit that the chain then drops is the operator's loss.",
+    ),
+  x402MaxUnfinalUsd: z
+    .string()
+    .default('1.00')
+    .describe(
+      'What may be served at a time, over all callers, on deposits that are not final yet, USD: the most that a reorganisation can cost.',
+    ),
   listPrices: z
     .array(listPrice)
     .default([BARD_BESIDE_NOVA])

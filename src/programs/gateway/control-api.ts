@@ -15,6 +15,7 @@ import {
   refusalOfIssues,
   refusalOfThrown,
 } from './control/bad-input.ts'
+import { channelRoutes } from './control/channel-routes.ts'
 import type { ControlParts } from './control/control-parts.ts'
 import { deploymentEventRoutes } from './control/deployment-events.ts'
 import { deploymentRoutes, SDL_BODY_BYTES } from './control/deployment-routes.ts'
@@ -50,6 +51,7 @@ export function createControlApi(parts: ControlParts): ControlApi {
   accountRoutes(app, parts)
   keyRoutes(app, parts)
   receiptRoutes(app, parts)
+  channelRoutes(app, parts)
   networkRoutes(app, parts)
   operatorRoutes(app, parts)
   sealingRoute(app, parts)

@@ -27,6 +27,7 @@ import { Kin } from './leases/kin.ts'
 import { LeaseBook } from './leases/lease-book.ts'
 import { keepHosts } from './leases/lease-hosts.ts'
 import { LeaseMarket } from './leases/lease-market.ts'
+import type { Settlement } from './money/settlement.ts'
 import type { PublicPlace } from './leases/lease-views.ts'
 import { createReceiptDesk } from './receipt-desk.ts'
 import { createWaitingRoom } from './waiting-room.ts'
@@ -42,12 +43,14 @@ type CoreParts = {
   metrics: GatewayMetrics
   logger: Logger
   secret: Uint8Array
+  /** Null: nothing is settled on a chain. */
+  settlement: Settlement | null
 }
 
 /** Everything between the two sockets: who may, who can, what it costs. */
 export function createCore(
   config: GatewayConfig,
-  { identity, store, objects, metrics, logger, secret, place }: CoreParts,
+  { identity, store, objects, metrics, logger, secret, place, settlement }: CoreParts,
 ) {
   const now = Date.now
   const table = new ReplicaTable()
@@ -104,6 +107,7 @@ export function createCore(
     logger,
     trancheNanoUsd: readTranche(config.trancheUsd),
     trancheMs: config.trancheSeconds * 1000,
+    ...(settlement ? { short: settlement.short } : {}),
     onSettled(settlements, outcomes) {
       desk.settled(settlements, outcomes)
       settlements.forEach(({ usage }, i) => {
@@ -180,6 +184,7 @@ export function createCore(
       commands.close()
       await book.close()
       await meter.close()
+      await settlement?.close()
     },
   }
 }

@@ -47,7 +47,10 @@ export class EmbeddingExchange implements ChoiceOwner {
     )
     const usage = `{"prompt_tokens":${choice.inputTokens},"total_tokens":${choice.inputTokens}}`
     const body = `{"object":"list","data":[${data.join(',')}],"model":${JSON.stringify(model)},"usage":${usage},"baseload":${bill.json}}`
-    sendJsonSoon(this.#admitted.response, body, [...this.#admitted.headers, ...billHeaders(bill)])
+    const { headers, payment, response } = this.#admitted
+    const all = [...headers, ...billHeaders(bill), ...(payment?.whole(bill.nanoUsd) ?? [])]
+    if (payment === null) sendJsonSoon(response, body, all)
+    else void payment.durable.then(() => sendJsonSoon(response, body, all))
     choice.settle()
     this.#admitted.over({ refusal: null, bill, model, firstTokenAt: null })
   }
@@ -56,7 +59,8 @@ export class EmbeddingExchange implements ChoiceOwner {
     if (this.#over) return
     this.#over = true
     choice.discard()
-    sendRefusal(this.#admitted.response, refusal, headersOf(this.#admitted.headers))
+    const { headers, payment, response } = this.#admitted
+    sendRefusal(response, refusal, headersOf([...headers, ...(payment?.whole(null) ?? [])]))
     this.#admitted.over({ refusal, bill: null, model: null, firstTokenAt: null })
   }
 
@@ -72,6 +76,7 @@ export class EmbeddingExchange implements ChoiceOwner {
     this.#over = true
     this.#choice.cancel()
     const bill = billOf([this.#choice], 1, this.#admitted.listPrices)
+    this.#admitted.payment?.unheard(bill.nanoUsd)
     this.#admitted.over({
       refusal: null,
       bill,

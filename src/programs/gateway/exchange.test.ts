@@ -332,6 +332,7 @@ async function setup(
       tokenIds: false,
       startedAt: dispatch.clock.now(),
       listPrices: new Map(),
+      payment: null,
       over: (outcome: Outcome) => void outcomes.push(outcome),
     }
     if (parsed.api === 'embedding') new EmbeddingExchange(admitted, parsed).start()

@@ -119,12 +119,14 @@ export class Exchange implements ChoiceOwner {
     if (this.#sse.opened) {
       for (const choice of this.#choices) choice.cancel()
       for (const show of this.#later.splice(0)) show()
+      this.#sse.push(this.#admitted.payment?.endStream(this.#bill().nanoUsd) ?? '')
       // OpenAI's SDKs raise the error object of an event; without [DONE] nobody takes the text for whole.
       this.#sse.push(`data: ${errorBody(refusal)}\n\n`)
       this.#sse.end()
     } else {
       for (const choice of this.#choices) choice.discard()
-      sendRefusal(this.#response, refusal, headersOf(this.#admitted.headers))
+      const { headers, payment } = this.#admitted
+      sendRefusal(this.#response, refusal, headersOf([...headers, ...(payment?.whole(null) ?? [])]))
     }
     this.#admitted.over({ refusal, bill: null, model: null, firstTokenAt: this.#firstTokenAt })
   }
@@ -159,7 +161,9 @@ export class Exchange implements ChoiceOwner {
     const known = this.#events[choice.index]
     if (known) return known
     if (!this.#sse.opened) {
-      this.#sse.open([...this.#admitted.headers, 'x-baseload-node', choice.replica?.node ?? ''])
+      const { headers, payment } = this.#admitted
+      const paid = payment?.beginStream() ?? []
+      this.#sse.open([...headers, ...paid, 'x-baseload-node', choice.replica?.node ?? ''])
     }
     const made = new ChoiceEvents(this.#headOf(), choice.index)
     this.#events[choice.index] = made
@@ -184,9 +188,18 @@ export class Exchange implements ChoiceOwner {
     this.#over = true
     if (this.#request.includeUsage)
       this.#sse.push(usageEvent(this.#headOf(), bill.usage, billJson(bill)))
+    const { payment } = this.#admitted
+    if (payment === null) this.#endSse()
+    else {
+      this.#sse.push(payment.endStream(bill.nanoUsd))
+      void payment.durable.then(() => this.#endSse())
+    }
+    this.#close(bill)
+  }
+
+  #endSse(): void {
     this.#sse.push(SSE_DONE)
     this.#sse.end()
-    this.#close(bill)
   }
 
   #answerWhole(): void {
@@ -200,7 +213,10 @@ export class Exchange implements ChoiceOwner {
       tokenIds: choice.answer.ids,
     }))
     const body = wholeResponse(this.#headOf(), choices, bill.usage, billJson(bill))
-    sendJsonSoon(this.#response, body, [...this.#admitted.headers, ...billHeaders(bill)])
+    const { headers, payment } = this.#admitted
+    const all = [...headers, ...billHeaders(bill), ...(payment?.whole(bill.nanoUsd) ?? [])]
+    if (payment === null) sendJsonSoon(this.#response, body, all)
+    else void payment.durable.then(() => sendJsonSoon(this.#response, body, all))
     for (const choice of this.#choices) choice.settle()
     this.#close(bill)
   }
@@ -226,6 +242,7 @@ export class Exchange implements ChoiceOwner {
     this.#over = true
     for (const choice of this.#choices) choice.cancel()
     const bill = this.#bill()
+    this.#admitted.payment?.unheard(bill.nanoUsd)
     this.#admitted.over({
       refusal: null,
       bill,

@@ -26,7 +26,7 @@ import type { ListPrice } from '../../core/routing/saving.ts'
 import { UsageBook } from '../../core/routing/usage-book.ts'
 import { CORS_HEADER_LIST } from '../../io/http/cors.ts'
 import { createBodyReader } from '../../io/http/read-body.ts'
-import { headersOf, sendRefusal, type HeaderList } from '../../io/http/respond.ts'
+import { headersOf, onceGone, sendRefusal, type HeaderList } from '../../io/http/respond.ts'
 import type { GatewayMetrics } from '../../io/telemetry/metrics.ts'
 import type { Bill } from './bill.ts'
 import type { Dispatcher } from './dispatcher.ts'
@@ -34,6 +34,8 @@ import { EmbeddingExchange } from './embedding-exchange.ts'
 import { Exchange } from './exchange.ts'
 import type { KeyEntry, Keyring } from './keyring.ts'
 import { createRandomPool } from './random-pool.ts'
+import type { X402Door } from './x402/door.ts'
+import { PaidRequest, type AnswerPayment } from './x402/paid-request.ts'
 
 /** A request that may be served, with all that its exchange needs. */
 export type Admitted = {
@@ -50,6 +52,8 @@ export type Admitted = {
   readonly tokenIds: boolean
   readonly startedAt: Millis
   readonly listPrices: ReadonlyMap<string, ListPrice>
+  /** Of a request that was paid with the request itself; null: its key's account pays. */
+  readonly payment: AnswerPayment | null
   /** Called once, when the answer is over. */
   over(outcome: Outcome): void
 }
@@ -61,6 +65,8 @@ export type Outcome = {
   readonly firstTokenAt: Millis | null
   /** The tenant went away before the answer was whole. */
   readonly gone?: boolean
+  /** Where the refusal was not answered with the status of its code. */
+  readonly status?: number
 }
 
 /** What is told about a request that is over, to the log and to the terminal. */
@@ -78,6 +84,8 @@ export type InferenceParts = {
   readonly keyring: Keyring
   readonly metrics: GatewayMetrics
   readonly listPrices: ReadonlyMap<string, ListPrice>
+  /** For requests without a key; null: there must be one. */
+  readonly x402: X402Door | null
   /** False once the gateway is shutting down. */
   accepting(): boolean
   report(report: RequestReport): void
@@ -107,6 +115,10 @@ export function createInference(parts: InferenceParts): ServeInference {
       )
       return
     }
+    if (parts.x402 && request.headers.authorization === undefined) {
+      stranger(turn, parts.x402)
+      return
+    }
     const key = keyring.authenticate(request.headers.authorization, 'inference')
     if (!(key instanceof Promise)) {
       authenticated(turn, key)
@@ -131,19 +143,62 @@ export function createInference(parts: InferenceParts): ServeInference {
       }
       const wanted = parse(turn.api, body)
       if (isRefusal(wanted)) refuseWith(turn, key, wanted)
-      else admitted(turn, key, body, wanted)
+      else admitted(turn, key, body, wanted, null)
     })
   }
 
-  function admitted(turn: Turn, key: KeyEntry, body: Buffer, wanted: InferenceRequest): void {
+  /** No key: it hears what it costs, or has brought a payment. */
+  function stranger(turn: Turn, door: X402Door): void {
+    const visit = door.enter(turn.request)
+    if (isRefusal(visit)) {
+      refuseWith(turn, null, visit)
+      return
+    }
+    onceGone(turn.response, () => visit.leave())
+    readBody(turn.request, visit.bodyBytes, (body) => {
+      if (body === null) return
+      if (isRefusal(body)) {
+        refuseWith(turn, null, body)
+        return
+      }
+      const wanted = parse(turn.api, body)
+      if (isRefusal(wanted)) {
+        refuseWith(turn, null, wanted)
+        return
+      }
+      const answer = (paid: Awaited<ReturnType<X402Door['pay']>>): void => {
+        if (!(paid instanceof PaidRequest))
+          refuseWith(turn, null, paid.refusal, paid.headers, paid.status)
+        else if (turn.response.destroyed) paid.unheard(0n)
+        else admitted(turn, paid.payer, body, paid.request, paid)
+      }
+      const paid = door.pay(turn.api, turn.request, wanted, body.length)
+      if (!(paid instanceof Promise)) {
+        answer(paid)
+        return
+      }
+      void paid.then(answer, (error: unknown) =>
+        refuseWith(turn, null, dispatcher.storeDown(error)),
+      )
+    })
+  }
+
+  function admitted(
+    turn: Turn,
+    key: KeyEntry,
+    body: Buffer,
+    wanted: InferenceRequest,
+    paid: PaidRequest | null,
+  ): void {
     const parties = partiesOf(key, turn.startedAt)
     const admission = admit(parties, estimatedTokens(wanted, body), turn.startedAt)
     if (isRefusal(admission)) {
-      refuseWith(turn, key, admission, rateHeaders(parties, turn.startedAt))
+      const more = paid ? paid.whole(null) : []
+      refuseWith(turn, key, admission, [...rateHeaders(parties, turn.startedAt), ...more])
       return
     }
     const exchange: Admitted = {
-      dispatcher,
+      dispatcher: paid ? paidBy(paid, dispatcher) : dispatcher,
       requestId: turn.requestId,
       body,
       key,
@@ -157,6 +212,7 @@ export function createInference(parts: InferenceParts): ServeInference {
       tokenIds: turn.request.headers['x-baseload-token-ids'] === '1',
       startedAt: turn.startedAt,
       listPrices: parts.listPrices,
+      payment: paid,
       over: (outcome) => over(turn, key, admission, outcome),
     }
     if (wanted.api === 'embedding') new EmbeddingExchange(exchange, wanted).start()
@@ -180,15 +236,16 @@ export function createInference(parts: InferenceParts): ServeInference {
     key: KeyEntry | null,
     refusal: Refusal,
     more: HeaderList = [],
+    status: number = REFUSALS[refusal.code].status,
   ): void {
-    sendRefusal(turn.response, refusal, headersOf([...turn.headers, ...more]))
-    tell(turn, key, { refusal, bill: null, model: null, firstTokenAt: null })
+    sendRefusal(turn.response, refusal, headersOf([...turn.headers, ...more]), status)
+    tell(turn, key, { refusal, bill: null, model: null, firstTokenAt: null, status })
   }
 
   function tell(turn: Turn, key: KeyEntry | null, outcome: Outcome): void {
     const finishedAt = now()
     const status = outcome.refusal
-      ? REFUSALS[outcome.refusal.code].status
+      ? (outcome.status ?? REFUSALS[outcome.refusal.code].status)
       : outcome.gone
         ? CLIENT_CLOSED
         : 200
@@ -230,6 +287,15 @@ type Turn = {
   readonly requestId: string
   readonly headers: HeaderList
 }
+
+/** What was signed for the request takes the meter's place; all else is as ever. */
+const paidBy = (paid: PaidRequest, dispatcher: Dispatcher): Dispatcher => ({
+  ...dispatcher,
+  meter: {
+    ...dispatcher.meter,
+    reserve: (_account, _key, ceilingNanoUsd) => paid.reserve(ceilingNanoUsd),
+  },
+})
 
 /** nginx's status for a client that closed the connection; only ever logged. */
 const CLIENT_CLOSED = 499

@@ -28,11 +28,13 @@ import { createIngress } from './ingress/ingress.ts'
 import type { PublicPlace } from './leases/lease-views.ts'
 import { createInference, type InferenceParts } from './inference.ts'
 import { createLeaseTunnels } from './lease-tunnels.ts'
+import { createSettlement, type Settlement, type SettlementChain } from './money/settlement.ts'
 import { readListPrices } from './list-prices.ts'
 import { listModels } from './model-list.ts'
 import { requestFields, requestLine } from './request-line.ts'
 import { openTls } from './tls/gateway-tls.ts'
 import { sendToHttps } from './tls/to-https.ts'
+import { openX402 } from './x402/x402.ts'
 import { VERSION } from '../../core/base/version.ts'
 
 export type RunningGateway = {
@@ -50,6 +52,8 @@ export type GatewayParts = {
   readonly logger: Logger
   /** One line for people per request, when the config asks for it. */
   readonly say: (line: string) => void
+  /** The chain that `settlement: chain` settles on. */
+  readonly openChain?: ((store: Store) => Promise<SettlementChain>) | undefined
 }
 
 /** Answers that still run at a shutdown get this long; then their connections are cut and tenants retry. */
@@ -66,12 +70,13 @@ const HOT: ReadonlyMap<string, Api> = new Map([
 
 export async function startGateway(
   config: GatewayConfig,
-  { logger, say }: GatewayParts,
+  { logger, say, openChain }: GatewayParts,
 ): Promise<RunningGateway> {
   const identity = loadIdentity('gw', join(config.home, 'gateway.key'))
   const objects = openObjectStore(config, identity.id)
   await checkObjects(objects, logger)
   const store = await createPostgresStore({ url: config.databaseUrl, logger })
+  const settlement = await openSettlement(config, store, { logger, openChain })
   const metrics = createGatewayMetrics()
   let listening = config.port
   const core = createCore(config, {
@@ -82,10 +87,15 @@ export async function startGateway(
     logger,
     secret: loadSecret(join(config.home, 'gateway.secret')),
     place: () => publicPlace(config, listening),
+    settlement,
   })
+  await settlement?.start()
   await core.keyring.start()
   await core.book.claim()
   core.dispatcher.meter.recover()
+  const { table, meter } = core.dispatcher
+  const x402Parts = { config, store, keyring: core.keyring, table, meter, logger, now: Date.now }
+  const x402 = settlement && config.x402 ? openX402({ ...x402Parts, ...settlement }) : null
 
   let accepting = true
   const asJson = config.logRequests === 'json' || config.logRequests === 'both'
@@ -100,6 +110,7 @@ export async function startGateway(
     keyring: core.keyring,
     metrics,
     listPrices,
+    x402: x402?.door ?? null,
     accepting: () => accepting,
     report,
   })
@@ -119,6 +130,7 @@ export async function startGateway(
     keyring: core.keyring,
     network: core.network,
     leases: core.leases,
+    settlement: settlement?.desk ?? null,
     settled: (id) => core.dispatcher.desk.quiet(id, RECEIPT_WAIT_MS),
     metrics,
     ready: () => readiness(store, accepting),
@@ -221,6 +233,7 @@ export async function startGateway(
       // Nodes stay linked until the answers and their receipts are through.
       await Promise.all([server.close(CLOSE_DEADLINE_MS), secure?.close(CLOSE_DEADLINE_MS)])
       await core.receiptsIn()
+      x402?.close()
       await links.close()
       await core.close()
       await store.close()
@@ -240,6 +253,18 @@ async function checkObjects(objects: ObjectStore, logger: Logger): Promise<void>
       error: reasonOf(error),
     })
   }
+}
+
+async function openSettlement(
+  config: GatewayConfig,
+  store: Store,
+  { logger, openChain }: Pick<GatewayParts, 'logger' | 'openChain'>,
+): Promise<Settlement | null> {
+  if (config.settlement === 'none') return null
+  if (!openChain)
+    throw new Fault('config_invalid', 'settlement is "chain", but no chain is configured.')
+  const chain = await openChain(store)
+  return createSettlement({ chain, store, logger, now: Date.now, config })
 }
 
 /** None where the operator named none. */

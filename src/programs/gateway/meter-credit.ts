@@ -65,6 +65,8 @@ export type CreditParts = {
   readonly closed: (hold: OpenHold) => void
   /** The store did not say whether this hold was opened. */
   readonly lost: (id: string) => void
+  /** What a tenant with too little should do instead of adding credit; null: nothing better. */
+  readonly short: (account: string, have: NanoUsd, need: NanoUsd) => Refusal | null
   /** Resolves when everything settled so far is durable. */
   readonly flush: () => Promise<void>
 }
@@ -191,10 +193,14 @@ export class Credit {
       if (needed + waiter.ceilingNanoUsd <= have) {
         needed += waiter.ceilingNanoUsd
         kept.push(waiter)
-      } else waiter.resolve(insufficient(have + rest, waiter.ceilingNanoUsd))
+      } else waiter.resolve(this.#short(have + rest, waiter.ceilingNanoUsd))
     }
     this.#waiting = kept
     return needed
+  }
+
+  #short(have: NanoUsd, need: NanoUsd): Refusal {
+    return this.#parts.short(this.account, have, need) ?? insufficient(have, need)
   }
 
   /** Rests of tranches at rest go back to the balance, so that one sum can be made of them. */

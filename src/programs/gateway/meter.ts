@@ -30,6 +30,8 @@ export type MeterOptions = {
     settlements: readonly Settlement[],
     outcomes: readonly SettleOutcome[],
   ) => void
+  /** What a tenant with too little should do instead of adding credit; null: nothing better. Default: never anything. */
+  readonly short?: (account: string, have: NanoUsd, need: NanoUsd) => Refusal | null
   /** What is held for a tenant at a time, and for how long. Default $0.10 for 60 s. */
   readonly trancheNanoUsd?: NanoUsd
   readonly trancheMs?: Millis
@@ -97,6 +99,7 @@ export function createMeter(options: MeterOptions): Meter {
     opened: (hold: OpenHold) => holds.set(hold.id, hold),
     closed: (hold: OpenHold) => holds.delete(hold.id),
     lost: (id: string) => keeper.close(id),
+    short: options.short ?? (() => null),
     flush: () => queue.flush(),
   }
   const keeper = keepHolds({

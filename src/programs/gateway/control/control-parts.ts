@@ -6,6 +6,7 @@ import type { NodeLink } from '../../../io/link/node-link.ts'
 import type { ApiKey, NodeRecord, Scope, Store } from '../../../io/store/store.ts'
 import type { Logger } from '../../../io/telemetry/logger.ts'
 import type { LeaseService } from '../leases/lease-service.ts'
+import type { SettlementDesk } from '../money/channel-service.ts'
 
 export type ControlParts = {
   readonly store: ControlStore
@@ -20,6 +21,8 @@ export type ControlParts = {
   }
   /** Null: this gateway deals in requests only. */
   readonly leases: LeaseService | null
+  /** Null: nothing is settled on a chain. */
+  readonly settlement: SettlementDesk | null
   /** Resolves when the receipts of this request, or this receipt, are no longer on their way, or 2 s have passed. */
   settled(id: string): Promise<void>
   readonly metrics: { text(): Promise<string> }

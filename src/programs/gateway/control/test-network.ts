@@ -43,6 +43,7 @@ export async function setupControl(change: Partial<ControlParts> = {}) {
     keyring,
     network: { nodes: linkedNodes, changed: () => {} },
     leases: null,
+    settlement: null,
     settled: () => Promise.resolve(),
     metrics: { text: () => Promise.resolve('baseload_nodes_linked 2\n') },
     ready: () => Promise.resolve([{ part: 'store', ok: true, why: null }]),
