@@ -26,6 +26,7 @@ import { modelsCommand, networkCommand } from './commands/network.ts'
 import { receiptsCommand } from './commands/receipts.ts'
 import { sdlCommand } from './commands/sdl.ts'
 import { upCommand } from './commands/up.ts'
+import { walletCommand } from './commands/wallet.ts'
 import { EndedWith, EXIT, failureOf, failureText } from './shell/failure.ts'
 import { packageRoot } from './shell/home.ts'
 
@@ -54,6 +55,7 @@ const COMMANDS = {
   export: exportCommand,
   account: accountCommand,
   keys: keysCommand,
+  wallet: walletCommand,
   receipts: receiptsCommand,
   sdl: sdlCommand,
   help: helpCommand,

@@ -1,8 +1,9 @@
 /** What every command shares: `--json`, how it reaches the gateway, and an example in its help. */
 import type { Command } from 'commander'
 import { addOptions } from '../settings/manual.ts'
-import { clientConfig, readAccess } from '../shell/client-settings.ts'
+import { clientConfig, readAccess, type Access } from '../shell/client-settings.ts'
 import { gatewayClient, type GatewayClient } from '../shell/gateway-client.ts'
+import { payingSend } from '../shell/paying.ts'
 import type { Stdio } from '../shell/stdio.ts'
 import type { StopRequests } from '../shell/stop-requests.ts'
 import type { Terminal } from '../shell/terminal.ts'
@@ -50,7 +51,11 @@ export function describeClient(command: Command, summary: string, ...examples: s
 }
 
 export const clientOf = (flags: Flags, shell: Shell): GatewayClient =>
-  gatewayClient(readAccess(flags, shell.env), shell.stops.stop)
+  clientFor(readAccess(flags, shell.env), flags, shell)
+
+/** The same, where the access is known. */
+export const clientFor = (access: Access, flags: Flags, shell: Shell): GatewayClient =>
+  gatewayClient(access, shell.stops.stop, payingSend(access, shell, flags['json'] === true))
 
 /** One value for a program, or what `render` makes of it for a person. */
 export async function print(

@@ -21,6 +21,19 @@ export const clientConfig = z.strictObject({
       'An API key. There is no flag for it, so that `ps` never shows it; --key-file reads one from a file.',
     ),
   keyFile: z.string().optional().describe('A file that holds the API key, and nothing else.'),
+  wallet: z
+    .string()
+    .min(1)
+    .optional()
+    .describe(
+      'The wallet that pays where the gateway asks for vouchers. Without it, the only one that has agreed to this gateway.',
+    ),
+  passwordFile: z
+    .string()
+    .optional()
+    .describe(
+      "A file that holds the wallet's password, and nothing else. Or set BASELOAD_WALLET_PASSWORD; there is no flag for the password itself.",
+    ),
   timeoutMs: z
     .number()
     .int()
@@ -36,6 +49,9 @@ export type Access = {
   readonly url: string
   readonly apiKey: string | null
   readonly timeoutMs: number
+  readonly home: string
+  readonly wallet: string | null
+  readonly passwordFile: string | null
 }
 
 /** Flags and environment first, then network.json of the home. */
@@ -49,14 +65,15 @@ export function readAccess(flags: Record<string, unknown>, env: NodeJS.ProcessEn
     env,
     flags,
   })
-  const { timeoutMs } = settings
+  const { timeoutMs, wallet = null, passwordFile = null } = settings
+  const paying = { home, wallet, passwordFile }
   const keyFromFile = settings.keyFile === undefined ? undefined : readKey(settings.keyFile)
   const apiKey = keyFromFile ?? settings.apiKey
   // A key of the local network must not be sent to somebody else's gateway.
   if (settings.url !== undefined) {
     const local = apiKey === undefined ? readNetworkFile(home) : null
     const own = local !== null && sameGateway(local.url, settings.url) ? local.apiKey : null
-    return { url: trim(settings.url), apiKey: apiKey ?? own, timeoutMs }
+    return { url: trim(settings.url), apiKey: apiKey ?? own, timeoutMs, ...paying }
   }
   const network = readNetworkFile(home)
   if (network === null)
@@ -64,7 +81,7 @@ export function readAccess(flags: Record<string, unknown>, env: NodeJS.ProcessEn
       code: 'no_gateway',
       next: 'run `npm start`, or give --url https://… (or BASELOAD_URL) and BASELOAD_API_KEY',
     })
-  return { url: trim(network.url), apiKey: apiKey ?? network.apiKey, timeoutMs }
+  return { url: trim(network.url), apiKey: apiKey ?? network.apiKey, timeoutMs, ...paying }
 }
 
 /** Accepts what an OpenAI SDK calls the base URL, too. */

@@ -27,9 +27,13 @@ export type GatewayClient = {
 
 /**
  * Every method throws Failure: `refused` with the gateway's own words, `unreachable`, or `interrupted` when `stop`
- * is aborted.
+ * is aborted. `fetchOnce` makes the requests: one that pays, where a wallet is there.
  */
-export function gatewayClient(access: Access, stop: AbortSignal): GatewayClient {
+export function gatewayClient(
+  access: Access,
+  stop: AbortSignal,
+  fetchOnce: typeof fetch = fetch,
+): GatewayClient {
   const headers: Record<string, string> = { 'content-type': 'application/json' }
   if (access.apiKey !== null) headers['authorization'] = `Bearer ${access.apiKey}`
 
@@ -47,7 +51,7 @@ export function gatewayClient(access: Access, stop: AbortSignal): GatewayClient 
     }
     try {
       const either = AbortSignal.any([signal, stop])
-      const response = await fetch(access.url + path, { ...request, signal: either })
+      const response = await fetchOnce(access.url + path, { ...request, signal: either })
       if (!response.ok) throw await refusal(response, path)
       return response
     } catch (error) {
@@ -184,6 +188,8 @@ const NEXT: Readonly<Record<string, string>> = {
   expired_api_key: 'make another with `baseload keys create`',
   model_not_found: '`baseload models` lists what can be asked for',
   insufficient_balance: '`baseload account` shows the balance',
+  voucher_needed:
+    '`baseload wallet deposit <amount>` pays in; --wallet <name> says which wallet pays',
   invalid_sdl: '`baseload sdl check <file>` explains each problem, without a gateway',
   no_matching_node: '`baseload screen <file>` shows who could run it, and what would help',
 }
