@@ -27,8 +27,9 @@ contract JobInvariantsTest {
     }
 
     function targetSelectors() external view returns (FuzzSelector[] memory targets) {
-        bytes4[11] memory selectors = [
+        bytes4[12] memory selectors = [
             moves.create.selector,
+            moves.begin.selector,
             moves.come.selector,
             moves.agree.selector,
             moves.fund.selector,
@@ -42,8 +43,8 @@ contract JobInvariantsTest {
         ];
         targets = new FuzzSelector[](1);
         targets[0].addr = address(moves);
-        targets[0].selectors = new bytes4[](11);
-        for (uint256 i = 0; i < 11; i++) {
+        targets[0].selectors = new bytes4[](12);
+        for (uint256 i = 0; i < 12; i++) {
             targets[0].selectors[i] = selectors[i];
         }
     }
@@ -51,12 +52,13 @@ contract JobInvariantsTest {
     function invariant_whatIsHeldIsWhatIsInTheJobs() external view {
         vm.assertEq(moves.books(), moves.held(), "the books are what is held");
         vm.assertEq(moves.everybodysMoney(), all, "money is neither made nor lost");
-        vm.assertTrue(moves.splitKept(), "an evaluator's silence pays neither side less than the split");
+        vm.assertTrue(moves.fair(), "each got what verdict, panel or split say; silence pays neither side less than the split");
     }
 
     /// @dev Once after each sequence.
     function afterInvariant() external {
         vm.assertEq(moves.everybodyIsSilent(), 0, "time alone ends every job");
+        vm.assertTrue(moves.fair() && moves.endings() != 0, "each as was agreed");
         vm.assertEq(moves.held(), 0, "and pays everything out");
         vm.assertEq(moves.everybodysMoney(), all, "to those who put it in, or earned it");
     }

@@ -2,10 +2,12 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import type { Hex } from 'viem'
-import { isRefusal, refuse } from '../../src/core/base/refusal.ts'
+import { lowerHex } from '../../src/core/base/hex.ts'
+import { refuse } from '../../src/core/base/refusal.ts'
 import { NANO_PER_UNIT } from '../../src/core/ledger/channel.ts'
 import { channelsAbi } from '../../src/io/chain/abi/channels.ts'
 import { mockUsdcAbi } from '../../src/io/chain/abi/mock-usdc.ts'
+import { tenantLedger } from '../../src/io/store/store.ts'
 import { EngineRefusal } from '../../src/io/engine/engine-refusal.ts'
 import { paidNetwork, toldBy, type PaidNetwork } from '../support/paid-network.ts'
 import { answerOf, eventsOf, hello, textOf, words } from '../support/small-network.ts'
@@ -134,17 +136,151 @@ describe('x402', { timeout: 120_000 }, () => {
       'no second deposit',
     )
   })
+
+  it('serves on a deposit that is only mined, within a bound, and credits it when it is final', async (t) => {
+    // One answer is asked for at 8 to 263 units.
+    const config = { x402MaxUnfinalUsd: '0.0003' }
+    const net = await paidNetwork(t, { depth: 5, config })
+    const alice = await net.payer()
+    const url = `${net.url}/v1/chat/completions`
+    const refused: string[] = []
+    let units = 0n
+    let nanoUsd = 0n
+    for (let i = 0; i < 40 && refused.length === 0; i++) {
+      const response = await alice.fetch(url, post({ ...hello, max_tokens: 11 }))
+      if (response.status === 200) {
+        units = BigInt(toldBy(response).extra.channelState.chargedCumulativeAmount)
+        nanoUsd += BigInt((await answerOf(response)).baseload.price_nano_usd)
+      } else {
+        assert.equal(response.headers.get('retry-after'), '5')
+        refused.push((await answerOf(response)).error.code)
+      }
+    }
+    assert.deepEqual(refused, ['deposit_not_final'])
+    assert.ok(nanoUsd > 0n, 'some were served before')
+    await net.chain.mine(6)
+    await net.until('the deposit is final', async () => {
+      const response = await alice.fetch(url, post({ ...hello, max_tokens: 11 }))
+      if (response.status !== 200) return false
+      const { channelId, chargedCumulativeAmount } = toldBy(response).extra.channelState
+      units = BigInt(chargedCumulativeAmount)
+      nanoUsd += BigInt((await answerOf(response)).baseload.price_nano_usd)
+      assert.equal(units, nanoUsd / NANO_PER_UNIT)
+      assert.equal(await claimAndSettle(net, channelId, units), units, 'all of it is claimed')
+      return true
+    })
+  })
+
+  it('waits for finality where the operator wants it', async (t) => {
+    const net = await paidNetwork(t, { depth: 3, config: { x402DepositFinality: 'final' } })
+    const alice = await net.payer()
+    const url = `${net.url}/v1/chat/completions`
+    let served = false
+    const answer = alice.fetch(url, post({ ...hello, max_tokens: 11 })).finally(() => {
+      served = true
+    })
+    await net.until('the deposit is mined', async () => {
+      const [action] = await net.store.chainActions({ kind: 'x402-deposit', limit: 1 })
+      return action?.mined != null
+    })
+    assert.equal(served, false)
+    await net.chain.mine(4)
+    assert.equal((await answer).status, 200)
+  })
+
+  it('pays into an account by one transfer, once, and gives a payer without a key one', async (t) => {
+    const net = await paidNetwork(t)
+    const alice = await net.payer()
+    const url = `${net.url}/v1/topups`
+    const authorization = `Bearer ${net.key}`
+    const own = {
+      ...post({ amount_usd: '1.50' }),
+      headers: { authorization, 'content-type': 'application/json' },
+    }
+    const before = (await net.store.balance(tenantLedger(net.account))).balanceNanoUsd
+    const paid = await alice.fetch(url, own)
+    assert.equal(paid.status, 200, await paid.clone().text())
+    assert.match(toldBy(paid).transaction, /^0x[0-9a-f]{64}$/)
+    const after = async () => (await net.store.balance(tenantLedger(net.account))).balanceNanoUsd
+    assert.equal(await after(), before + 1_500_000_000n)
+    const again = { ...own, headers: { ...own.headers, 'payment-signature': alice.last() } }
+    const repeated = await fetch(url, again)
+    assert.equal(repeated.status, 200, await repeated.clone().text())
+    assert.equal(await after(), before + 1_500_000_000n, 'the same payment is credited once')
+    const stolen = await fetch(url, {
+      ...post({ amount_usd: '1.50' }),
+      headers: { 'content-type': 'application/json', 'payment-signature': alice.last() },
+    })
+    assert.equal((await answerOf(stolen)).error.code, 'payment_used')
+
+    const opened = await alice.fetch(url, post({ amount_usd: '2.00' }))
+    const { api_key: key, state }: { api_key: string; state: string } = JSON.parse(
+      await opened.text(),
+    )
+    assert.equal(state, 'credited')
+    const answer = await net.post('/v1/chat/completions', hello, { key })
+    assert.equal(answer.status, 200, await answer.text())
+    const { sumNanoUsd, wrong } = await net.store.audit()
+    assert.deepEqual([sumNanoUsd, wrong], [0n, []])
+  })
+
+  it('is a facilitator for payments to itself, for callers with a key', async (t) => {
+    const net = await paidNetwork(t)
+    const alice = await net.payer()
+    const kinds = await fetch(`${net.url}/x402/supported`)
+    assert.deepEqual(
+      (JSON.parse(await kinds.text()) as { kinds: { scheme: string }[] }).kinds.map(
+        ({ scheme }) => scheme,
+      ),
+      ['exact', 'batch-settlement'],
+    )
+    // Signed, and kept from the gateway.
+    const refused = await alice.fetch(`${net.url}/v1/topups`, {
+      ...post({ amount_usd: '1.00' }),
+      headers: { authorization: 'Bearer sk-bl-wrong', 'content-type': 'application/json' },
+    })
+    assert.equal(refused.status, 401)
+    const payload = await alice.signExact(net, 250_000n)
+    const request = {
+      x402Version: 2,
+      paymentPayload: payload,
+      paymentRequirements: payload.accepted,
+    }
+    const verified = await net.post('/x402/verify', request)
+    assert.deepEqual(JSON.parse(await verified.text()), {
+      isValid: true,
+      payer: alice.wallet.address.toLowerCase(),
+    })
+    assert.equal((await fetch(`${net.url}/x402/settle`, post(request))).status, 401)
+    const elsewhere = structuredClone(request)
+    elsewhere.paymentPayload.accepted.payTo = alice.wallet.address
+    const no: { success: boolean } = JSON.parse(
+      await (await net.post('/x402/settle', elsewhere)).text(),
+    )
+    assert.equal(no.success, false, 'pays no gas for payments to others')
+    const settled: { success: boolean; transaction: string } = JSON.parse(
+      await (await net.post('/x402/settle', request)).text(),
+    )
+    assert.equal(settled.success, true, JSON.stringify(settled))
+    const { balanceNanoUsd } = await net.store.balance(tenantLedger(net.account))
+    assert.equal(balanceNanoUsd, 5_250_000_000n)
+    const card: { x402Support: boolean } = JSON.parse(
+      await (await fetch(`${net.url}/.well-known/agent-registration.json`)).text(),
+    )
+    assert.equal(card.x402Support, true)
+  })
 })
 
 /** As the operator would: what the ledger says was spent, by the newest voucher. Gives what it has then. */
 async function claimAndSettle(net: PaidNetwork, id: Hex, units: bigint): Promise<bigint> {
-  await net.until('all is settled', async () => {
-    const view = await net.book().refresh(id)
-    return !isRefusal(view) && view.chargedUnits === units
-  })
-  const record = net.book().record(id)
+  const { addresses, client, chainId } = net.chain
+  const place = { chainId, contract: lowerHex(addresses.channels) }
+  const [record] = await net.store.channelRecords([id])
   assert.ok(record?.signature)
-  const { addresses, client } = net.chain
+  await net.until('all is settled', async () => {
+    const records = await net.store.reconcileChannels(place, record.account, [])
+    return records.some((one) => one.id === id && one.chargedUnits === units)
+  })
   const { config: channel, ceilingUnits: maxClaimableAmount, signature } = record
   const claim = { voucher: { channel, maxClaimableAmount }, signature, totalClaimed: units }
   const contract = { address: addresses.channels, abi: channelsAbi } as const

@@ -70,7 +70,7 @@ export async function smallNetwork(
   options: {
     nodes?: number
     config?: Partial<GatewayConfig>
-    openChain?: NonNullable<GatewayParts['openChain']>
+    openChain?: GatewayParts['openChain']
   } = {},
 ): Promise<SmallNetwork> {
   const folder = mkdtempSync(join(tmpdir(), 'baseload-network-'))

@@ -8,12 +8,15 @@ import {JobKit} from "../kit/JobKit.sol";
 /// @dev Three clients, three providers and three evaluators, one of them a client, agree, work, judge, dispute and are silent. What
 /// is in each job is kept here, without asking the contract.
 contract JobMoves is JobKit {
-    uint256 private constant MOST = 8;
+    uint256 private constant MOST = 12;
+    /// @dev Moves are about the last ones: most have something left to do.
+    uint256 private constant LIVELY = 4;
 
     uint256[] private _ids;
     /// @dev What is in the job, all that came in for it.
     mapping(uint256 id => uint256) public inside;
-    bool public splitKept = true;
+    bool public fair = true;
+    uint256 public endings;
 
     constructor() {
         setUp();
@@ -55,8 +58,8 @@ contract JobMoves is JobKit {
         return sum + usdc.balanceOf(address(jobs));
     }
 
-    function create(uint8 who, uint128 bond, uint128 fee, uint16 bps, uint8 seats) external {
-        if (_ids.length == MOST) return;
+    function create(uint8 who, uint128 bond, uint128 fee, uint16 bps, uint8 seats) public returns (uint256 id) {
+        if (_ids.length == MOST) return 0;
         IJobs.Terms memory agreement = jobTerms();
         agreement.panelFee = uint128(bound(fee, 0, 10 * USD));
         agreement.bond = uint128(bound(bond, agreement.panelFee + 1, 20 * USD));
@@ -64,18 +67,31 @@ contract JobMoves is JobKit {
         agreement.providerBps = bps % 10_000;
         agreement.panel = panelOf(1 + 2 * (seats % 4));
         address client = party(who % 3);
-        address evaluator = who % 2 == 0 ? client : party(6 + who % 3);
+        address evaluator = who % 4 == 0 ? client : party(6 + who % 3);
         vm.prank(client);
-        _ids.push(jobs.createJob(party(3 + who % 3), evaluator, block.timestamp + 3 days, "", agreement));
+        id = jobs.createJob(party(3 + who % 3), evaluator, block.timestamp + 3 days, "", agreement);
+        _ids.push(id);
+    }
+
+    /// @dev All the way to the submission at once.
+    function begin(uint8 who, uint128 bond, uint128 fee, uint16 bps, uint128 budget) external {
+        uint256 id = create(who, bond, fee, bps, who);
+        if (id == 0) return;
+        come(0);
+        IJobs.Job memory job = jobs.getJob(id);
+        vm.prank(job.provider);
+        jobs.setBudget(id, bound(budget, 1, 10_000 * USD));
+        fund(0);
+        deliver(0);
     }
 
     function pick(uint8 i) private view returns (uint256 id, IJobs.Job memory job) {
         if (_ids.length == 0) return (0, job);
-        id = _ids[i % _ids.length];
+        id = _ids[_ids.length - 1 - (i % (_ids.length < LIVELY ? _ids.length : LIVELY))];
         job = jobs.getJob(id);
     }
 
-    function come(uint8 i) external {
+    function come(uint8 i) public {
         (uint256 id, IJobs.Job memory job) = pick(i);
         if (id == 0 || job.status != IJobs.Status.Open || (job.bonded && i % 16 != 0)) return;
         vm.prank(job.evaluator);
@@ -91,7 +107,7 @@ contract JobMoves is JobKit {
         jobs.setBudget(id, bound(amount, 1, 10_000 * USD));
     }
 
-    function fund(uint8 i) external {
+    function fund(uint8 i) public {
         (uint256 id, IJobs.Job memory job) = pick(i);
         bool ready = job.status == IJobs.Status.Open && job.agreed && job.bonded && block.timestamp < job.expiredAt;
         if (id == 0 || !ready) return;
@@ -100,7 +116,7 @@ contract JobMoves is JobKit {
         inside[id] += job.budget;
     }
 
-    function deliver(uint8 i) external {
+    function deliver(uint8 i) public {
         (uint256 id, IJobs.Job memory job) = pick(i);
         if (id == 0 || job.status != IJobs.Status.Funded || block.timestamp >= job.expiredAt) return;
         vm.prank(job.provider);
@@ -125,8 +141,9 @@ contract JobMoves is JobKit {
         if (id == 0 || job.stage != IJobs.Stage.Panel || block.timestamp > job.deadline) return;
         uint256 chair = seat_ % jobs.termsOf(id).panel.length;
         if (job.voted & (1 << chair) != 0) return;
+        uint256[3] memory before = purses(job);
         vote(id, chair, completed);
-        if (jobs.getJob(id).stage == IJobs.Stage.None) inside[id] = 0;
+        if (jobs.getJob(id).stage == IJobs.Stage.None) ended(id, job, before);
     }
 
     function cancel(uint8 i) external {
@@ -137,32 +154,66 @@ contract JobMoves is JobKit {
         inside[id] = 0;
     }
 
+    function push(uint8 i) external {
+        (uint256 id,) = pick(i);
+        if (id != 0) pushJob(id);
+    }
+
     /// @dev What time alone has made due, by a stranger.
-    function push(uint8 i) public {
-        (uint256 id, IJobs.Job memory job) = pick(i);
-        if (id == 0) return;
+    function pushJob(uint256 id) private {
+        IJobs.Job memory job = jobs.getJob(id);
         bool waits = job.status == IJobs.Status.Open || job.status == IJobs.Status.Funded;
         vm.startPrank(address(0x57a));
         if (waits && block.timestamp >= job.expiredAt) {
             jobs.claimRefund(id);
             inside[id] = 0;
+        } else if (job.stage == IJobs.Stage.Evaluation && block.timestamp > job.deadline) {
+            jobs.escalate(id);
         } else if (job.stage != IJobs.Stage.None && block.timestamp > job.deadline) {
-            if (job.stage == IJobs.Stage.Evaluation) jobs.escalate(id);
-            else end(id, job);
+            uint256[3] memory before = purses(job);
+            jobs.execute(id);
+            ended(id, job, before);
         }
         vm.stopPrank();
     }
 
-    function end(uint256 id, IJobs.Job memory job) private {
-        uint256 client = usdc.balanceOf(job.client);
-        uint256 worker = usdc.balanceOf(job.provider);
-        jobs.execute(id);
+    function purses(IJobs.Job memory job) private view returns (uint256[3] memory) {
+        return [usdc.balanceOf(job.provider), usdc.balanceOf(job.client), usdc.balanceOf(job.evaluator)];
+    }
+
+    /// @dev What each got, measured by what was agreed.
+    function ended(uint256 id, IJobs.Job memory job, uint256[3] memory before) private {
         inside[id] = 0;
-        if (job.verdict != IJobs.Verdict.None) return;
-        uint256 bps = jobs.termsOf(id).providerBps;
-        uint256 part = job.budget * (bps == 0 ? 5000 : bps) / 10_000;
-        bool kept = usdc.balanceOf(job.provider) - worker >= part && usdc.balanceOf(job.client) - client >= job.budget - part;
-        if (!kept) splitKept = false;
+        endings++;
+        uint256[3] memory now_ = purses(job);
+        uint256 toProvider = now_[0] - before[0];
+        uint256 toClient = now_[1] - before[1];
+        IJobs.Terms memory agreement = jobs.termsOf(id);
+        IJobs.Status status = jobs.getJob(id).status;
+        if (status == IJobs.Status.Completed && toProvider < job.budget) fair = false;
+        if (status == IJobs.Status.Rejected && toClient < job.budget) fair = false;
+        bool silent = job.verdict == IJobs.Verdict.None;
+        if (status == IJobs.Status.Expired) {
+            uint256 part = job.budget * (agreement.providerBps == 0 ? 5000 : agreement.providerBps) / 10_000;
+            if (!silent || toProvider < part || toClient < job.budget - part) fair = false;
+        }
+        // A client that is its own evaluator gets its parts together.
+        if (job.evaluator == job.client) return;
+        uint256 toEvaluator = now_[2] - before[2];
+        if (silent ? toEvaluator != 0 : toEvaluator + agreement.panelFee < agreement.bond) fair = false;
+        if (job.disputed) {
+            // The loser of a dispute does not get its deposit back from a majority.
+            bool provided = job.verdict == IJobs.Verdict.Complete;
+            bool upheld = status == (provided ? IJobs.Status.Completed : IJobs.Status.Rejected);
+            uint256 toLoser = provided ? toClient : toProvider;
+            if (!upheld && toLoser < job.budget + agreement.disputeDeposit) fair = false;
+            if (upheld && byMajority(id, provided) && toLoser != 0) fair = false;
+        }
+    }
+
+    function byMajority(uint256 id, bool completed) private view returns (bool) {
+        IJobs.Job memory job = jobs.getJob(id);
+        return 2 * uint256(completed ? job.votesToComplete : job.votesToReject) > jobs.termsOf(id).panel.length;
     }
 
     function wait(uint32 time) external {
@@ -176,7 +227,7 @@ contract JobMoves is JobKit {
         for (uint256 round = 0; round < 3; round++) {
             vm.warp(block.timestamp + 31 days);
             for (uint256 i = 0; i < _ids.length; i++) {
-                push(uint8(i));
+                pushJob(_ids[i]);
             }
         }
         for (uint256 i = 0; i < _ids.length; i++) {

@@ -156,7 +156,7 @@ function readChannelPayment(
 }
 
 function readConfig(of: Record<string, unknown>): ChannelConfig {
-  const at = (name: string): string => `payload.channelConfig.${name}`
+  const at = configField
   const { withdrawDelay } = of
   if (
     typeof withdrawDelay !== 'number' ||
@@ -175,6 +175,9 @@ function readConfig(of: Record<string, unknown>): ChannelConfig {
     salt: bytes32(of['salt'], at('salt')),
   }
 }
+
+const configField = (name: string): string => `payload.channelConfig.${name}`
+const authorizationField = (name: string): string => `payload.authorization.${name}`
 
 function readVoucher(of: Record<string, unknown>): Voucher {
   return {
@@ -199,7 +202,7 @@ function readDeposit(of: Record<string, unknown>): DepositAuthorization {
 
 function readExact(accepted: AcceptedTerms, payload: Record<string, unknown>): ExactPayment {
   const of = recordOf(payload['authorization'], 'payload.authorization')
-  const at = (name: string): string => `payload.authorization.${name}`
+  const at = authorizationField
   return {
     scheme: 'exact',
     accepted,

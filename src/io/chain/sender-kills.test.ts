@@ -18,7 +18,7 @@ import { SENDER_STEPS, type SenderStep } from './sender.ts'
 import { testChain, type TestChain } from './test-chain.ts'
 
 /** `TEST_SETTLEMENT_KILLS=200` for the long form. */
-const KILLS = Number(process.env['TEST_SETTLEMENT_KILLS'] ?? 40)
+const KILLS = Number(process.env['TEST_SETTLEMENT_KILLS'] ?? 30)
 const DEPTH = 4
 const BLOCK_MS = 60
 /** Actions that are on their way at a time. */

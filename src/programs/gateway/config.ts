@@ -1,5 +1,6 @@
 /** The gateway's settings. The schema is the manual: each field says its unit, its default, and the accident it prevents. */
 import { z } from 'zod'
+import { x402Settings } from './x402/x402-settings.ts'
 import { MAX_BID_WINDOW_MS } from '../../core/protocol/lease-control.ts'
 
 const listPrice = z.strictObject({
@@ -286,7 +287,66 @@ export const gatewayConfig = z.strictObject({
     .enum(['none', 'chain'])
     .default('none')
     .describe(
-      'Whether tenants can pay by vouchers of channels on a chain. With `none` the credit is test credit, and no chain is needed.',
+      'Whether deposits and payouts go over contracts on a chain. `none`: the ledger is all there is, and money comes and goes by hand.',
+    ),
+  chainRpc: z
+    .array(z.url({ protocol: /^https?$/ }))
+    .max(9)
+    .default([])
+    .describe(
+      'JSON-RPC address of an Ethereum server. Give three of different operators: what a majority says counts, and one that lies or stands still only makes payments wait. With a single one its word is all there is.',
+    ),
+  chainContracts: z
+    .string()
+    .min(1)
+    .nullable()
+    .default(null)
+    .describe(
+      'JSON file with the addresses of the contracts: token, channels, collector, leases, payouts, stakes.',
+    ),
+  chainFinality: z.coerce
+    .number()
+    .int()
+    .min(1)
+    .max(1_000)
+    .default(12)
+    .describe(
+      'After how many further blocks a deposit or payment counts. Fewer: faster, and a reorganisation may take back what was credited.',
+    ),
+  chainPollMs: z.coerce
+    .number()
+    .int()
+    .min(20)
+    .max(60_000)
+    .default(1_000)
+    .describe('How often the chain is looked at, milliseconds. RPC services count requests.'),
+  chainMaxFeeGwei: z.coerce
+    .number()
+    .min(0.000_000_001)
+    .max(1_000_000)
+    .default(50)
+    .describe(
+      'Most that a transaction may pay for a unit of gas. Above it nothing is sent and settlement waits: a price spike empties no account.',
+    ),
+  chainKeyFile: z
+    .string()
+    .min(1)
+    .nullable()
+    .default(null)
+    .describe(
+      'The operator key: 64 hex digits, or a version 3 keystore. It receives what tenants pay: back it up. Default: chain.key in its home, made at the first start. Gateways over one database need the same.',
+    ),
+  chainKeyPasswordFile: z
+    .string()
+    .min(1)
+    .nullable()
+    .default(null)
+    .describe('File with the password of that keystore; its last line end is no part of it.'),
+  testMoney: z
+    .boolean()
+    .default(false)
+    .describe(
+      'Say on every screen that the money is for tests. Always so on a local chain (31337).',
     ),
   minWithdrawDelaySeconds: z.coerce
     .number()
@@ -319,30 +379,7 @@ export const gatewayConfig = z.strictObject({
     .max(5_000)
     .default(0)
     .describe('What the network keeps of what providers earn, hundredths of a percent.'),
-  x402: z
-    .boolean()
-    .default(true)
-    .describe(
-      'Callers without a key may pay with the request itself (HTTP 402, x402). Counts only where the gateway settles on a chain; without it they get 401.',
-    ),
-  x402MinDepositUsd: z
-    .string()
-    .default('0.05')
-    .describe(
-      'The least that a deposit by x402 may bring, USD: the gateway pays its gas, so that a stranger cannot use that up with dust.',
-    ),
-  x402DepositFinality: z
-    .enum(['mined', 'final'])
-    .default('mined')
-    .describe(
-      "Whether a request is served once its deposit is `mined`, within x402MaxUnfinalUsd, or only when it is `final`. What was served on a deposit that the chain then drops is the operator's loss.",
-    ),
-  x402MaxUnfinalUsd: z
-    .string()
-    .default('1.00')
-    .describe(
-      'What may be served at a time, over all callers, on deposits that are not final yet, USD: the most that a reorganisation can cost.',
-    ),
+  ...x402Settings,
   listPrices: z
     .array(listPrice)
     .default([BARD_BESIDE_NOVA])

@@ -30,6 +30,7 @@ import { serviceRoutes } from './control/service-routes.ts'
 import { snapshotRoutes } from './control/snapshot-routes.ts'
 import { routeTable, strayRefusal, type RouteTable } from './control/strays.ts'
 import { tunnelRoute } from './control/tunnel-route.ts'
+import { x402Routes } from './control/x402-routes.ts'
 
 export type ControlApi = {
   fetch(request: Request): Response | Promise<Response>
@@ -59,6 +60,7 @@ export function createControlApi(parts: ControlParts): ControlApi {
   snapshotRoutes(app, parts)
   const endStreams = deploymentEventRoutes(app, parts)
   tunnelRoute(app, parts)
+  x402Routes(app, parts)
   const table = describe(app, parts)
   app.notFound((c) => {
     const { refusal, allow } = strayRefusal(table, c.req.method, c.req.path)

@@ -28,6 +28,7 @@ import { createIngress } from './ingress/ingress.ts'
 import type { PublicPlace } from './leases/lease-views.ts'
 import { createInference, type InferenceParts } from './inference.ts'
 import { createLeaseTunnels } from './lease-tunnels.ts'
+import { openChain as openConfiguredChain } from './money/chain.ts'
 import { createSettlement, type Settlement, type SettlementChain } from './money/settlement.ts'
 import { readListPrices } from './list-prices.ts'
 import { listModels } from './model-list.ts'
@@ -52,7 +53,7 @@ export type GatewayParts = {
   readonly logger: Logger
   /** One line for people per request, when the config asks for it. */
   readonly say: (line: string) => void
-  /** The chain that `settlement: chain` settles on. */
+  /** Another chain than the one that the config tells of: for tests. */
   readonly openChain?: ((store: Store) => Promise<SettlementChain>) | undefined
 }
 
@@ -76,7 +77,11 @@ export async function startGateway(
   const objects = openObjectStore(config, identity.id)
   await checkObjects(objects, logger)
   const store = await createPostgresStore({ url: config.databaseUrl, logger })
-  const settlement = await openSettlement(config, store, { logger, openChain })
+  const settlement = await openSettlement(config, store, {
+    logger,
+    gateway: identity.id,
+    openChain,
+  })
   const metrics = createGatewayMetrics()
   let listening = config.port
   const core = createCore(config, {
@@ -96,6 +101,7 @@ export async function startGateway(
   const { table, meter } = core.dispatcher
   const x402Parts = { config, store, keyring: core.keyring, table, meter, logger, now: Date.now }
   const x402 = settlement && config.x402 ? openX402({ ...x402Parts, ...settlement }) : null
+  await x402?.topups.resume()
 
   let accepting = true
   const asJson = config.logRequests === 'json' || config.logRequests === 'both'
@@ -131,6 +137,7 @@ export async function startGateway(
     network: core.network,
     leases: core.leases,
     settlement: settlement?.desk ?? null,
+    topups: x402?.topups ?? null,
     settled: (id) => core.dispatcher.desk.quiet(id, RECEIPT_WAIT_MS),
     metrics,
     ready: () => readiness(store, accepting),
@@ -258,12 +265,16 @@ async function checkObjects(objects: ObjectStore, logger: Logger): Promise<void>
 async function openSettlement(
   config: GatewayConfig,
   store: Store,
-  { logger, openChain }: Pick<GatewayParts, 'logger' | 'openChain'>,
+  {
+    logger,
+    gateway,
+    openChain,
+  }: Pick<GatewayParts, 'logger' | 'openChain'> & { readonly gateway: string },
 ): Promise<Settlement | null> {
   if (config.settlement === 'none') return null
-  if (!openChain)
-    throw new Fault('config_invalid', 'settlement is "chain", but no chain is configured.')
-  const chain = await openChain(store)
+  const chain = await (openChain
+    ? openChain(store)
+    : openConfiguredChain(config, store, { logger, gateway }))
   return createSettlement({ chain, store, logger, now: Date.now, config })
 }
 

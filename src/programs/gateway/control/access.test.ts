@@ -4,6 +4,9 @@ import { describe, it } from 'node:test'
 import { NODE, NOW, setupControl, textOf } from './test-network.ts'
 import { SCOPES, type Scope } from '../../../io/store/store.ts'
 
+const CHANNEL = `0x${'c'.repeat(64)}`
+const PAYMENT = { x402Version: 2, paymentPayload: {}, paymentRequirements: { amount: '1' } }
+
 /** Every guarded route and the scope it asks for. `:mine` and `:my-account` become Alice's. */
 const GUARDED: readonly (readonly [Scope, string, string, unknown?])[] = [
   ['account', 'GET', '/v1/account'],
@@ -22,6 +25,12 @@ const GUARDED: readonly (readonly [Scope, string, string, unknown?])[] = [
     '/v1/accounts/:my-account/credits',
     { amount_usd: '1', idempotency_key: 'x' },
   ],
+  ['account', 'POST', '/v1/channels', {}],
+  ['account', 'GET', '/v1/channels'],
+  ['account', 'POST', `/v1/channels/${CHANNEL}/vouchers`, {}],
+  ['account', 'POST', `/v1/channels/${CHANNEL}/close`, {}],
+  ['account', 'POST', '/x402/verify', PAYMENT],
+  ['account', 'POST', '/x402/settle', PAYMENT],
   ['operator', 'PATCH', `/v1/network/nodes/${NODE}`, { tier: 'reserve' }],
   ['deployments', 'POST', '/v1/deployments/screen', { sdl: 'services' }],
   ['deployments', 'POST', '/v1/deployments/sealing-keys', { sdl: 'services' }],
@@ -48,7 +57,15 @@ const OPEN = [
   '/v1/network',
   '/v1/network/nodes',
   `/v1/network/nodes/${NODE}`,
+  '/.well-known/agent-registration.json',
 ]
+
+/** Open as well, and here nothing is settled on a chain. */
+const SETTLED = [
+  ['GET', '/v1/chain', undefined],
+  ['GET', '/x402/supported', undefined],
+  ['POST', '/v1/topups', { amount_usd: '1' }],
+] as const
 
 describe('access', () => {
   for (const [scope, method, path, body] of GUARDED) {
@@ -92,6 +109,7 @@ describe('access', () => {
     const covered = [
       ...GUARDED.map(([, method, path]) => `${method} ${asTemplate(path)}`),
       ...OPEN.map((path) => `GET ${asTemplate(path)}`),
+      ...SETTLED.map(([method, path]) => `${method} ${path}`),
     ]
     assert.ok(routes.length > 15)
     assert.deepEqual(routes.toSorted(), covered.toSorted())
@@ -100,6 +118,8 @@ describe('access', () => {
   it('leaves open what everybody may see', async () => {
     const { ask } = await setupControl()
     for (const path of OPEN) assert.equal((await ask(null, 'GET', path)).status, 200, path)
+    for (const [method, path, body] of SETTLED)
+      assert.equal((await ask(null, method, path, body)).code, 'settlement_off', path)
   })
 
   it('shows and changes nothing of another tenant, and does not say that it exists', async () => {
@@ -136,6 +156,7 @@ const asTemplate = (path: string) =>
   path
     .replace(/(:my-account|:mine|rcpt_1|dep_1|node_a+)/, '{id}')
     .replace('lease_1', '{lease}')
+    .replace(CHANNEL, '{id}')
     .replace('snap_1', '{snapshot}')
 
 /** The hot path's routes, whose keys its own tests check. */

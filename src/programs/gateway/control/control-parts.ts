@@ -5,6 +5,7 @@ import type { OfferedModel } from '../../../core/protocol/offer.ts'
 import type { NodeLink } from '../../../io/link/node-link.ts'
 import type { ApiKey, NodeRecord, Scope, Store } from '../../../io/store/store.ts'
 import type { Logger } from '../../../io/telemetry/logger.ts'
+import type { Topups } from '../x402/topups.ts'
 import type { LeaseService } from '../leases/lease-service.ts'
 import type { SettlementDesk } from '../money/channel-service.ts'
 
@@ -23,6 +24,8 @@ export type ControlParts = {
   readonly leases: LeaseService | null
   /** Null: nothing is settled on a chain. */
   readonly settlement: SettlementDesk | null
+  /** Payments into accounts by x402; absent: none are taken. */
+  readonly topups?: Topups | null
   /** Resolves when the receipts of this request, or this receipt, are no longer on their way, or 2 s have passed. */
   settled(id: string): Promise<void>
   readonly metrics: { text(): Promise<string> }

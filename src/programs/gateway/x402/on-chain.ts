@@ -8,7 +8,7 @@ const LOOK_EVERY_MS = 50
 export type ActionParts = {
   readonly store: Pick<ChainActionStore, 'writeChainAction' | 'chainAction'>
   /** Something was written that is to be sent. */
-  wake(): void
+  readonly wake: () => void
   readonly now: () => Millis
 }
 

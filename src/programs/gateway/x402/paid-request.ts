@@ -44,7 +44,7 @@ export type PaidRequestParts = {
   readonly quotedNanoUsd: NanoUsd
   /** A deposit that came with it: its transaction. */
   readonly deposit: { readonly transaction: string; readonly units: bigint } | null
-  figures(): ChannelFigures
+  readonly figures: () => ChannelFigures
   /** Resolves when the voucher's credit is in the ledger, or never will be. */
   readonly credited: Promise<void>
   readonly durable: Promise<void>
@@ -164,9 +164,12 @@ export class PaidRequest implements AnswerPayment {
     const { tab } = this.#of
     this.#reckonedNanoUsd = costNanoUsd
     tab.spend(costNanoUsd)
-    void this.durable.then(() => {
-      tab.busy = false
-    })
+    // What cost nothing puts nothing at risk.
+    if (costNanoUsd === 0n) tab.busy = false
+    else
+      void this.durable.then(() => {
+        tab.busy = false
+      })
     this.#reckon()
   }
 

@@ -11,9 +11,7 @@ import { keyTag } from '../attempt-id.ts'
 import type { KeyEntry, Keyring } from '../keyring.ts'
 
 export type PayerAccounts = {
-  /** What is made of a channel's id: the same at every gateway. */
-  accountOf(channel: Hex): string
-  /** Makes the account where there is none. Throws Fault `store_unavailable`. */
+  /** The account of a channel, the same at every gateway; made where there is none. Throws Fault `store_unavailable`. */
   ensure(channel: Hex, payer: Address): Promise<KeyEntry>
 }
 
@@ -22,12 +20,10 @@ export function createPayerAccounts(parts: {
   keyring: Pick<Keyring, 'changed'>
 }): PayerAccounts {
   const { store, keyring } = parts
-  const accountOf = (channel: Hex): string => idOf('acct', channel)
 
   return {
-    accountOf,
     async ensure(channel, payer) {
-      const id = accountOf(channel)
+      const id = idOf('acct', channel)
       const account = await store.createAccount({
         id,
         kind: 'tenant',

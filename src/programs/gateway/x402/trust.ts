@@ -23,7 +23,7 @@ export type TrustParts = {
   readonly logger: Logger
   /** What may be at risk over all channels, units. 0: nothing is trusted before it is final. */
   readonly limitUnits: bigint
-  nextBlock(): Promise<void>
+  readonly nextBlock: () => Promise<void>
   readonly now: () => number
 }
 

@@ -19,6 +19,7 @@ import { createPayerAccounts } from './payer-accounts.ts'
 import { createPayments, type X402Channels } from './payments.ts'
 import { Strangers } from './strangers.ts'
 import type { X402Terms } from './terms.ts'
+import { createTopups, type Topups } from './topups.ts'
 import { Trust } from './trust.ts'
 
 export type X402Config = Pick<
@@ -30,7 +31,11 @@ export type X402Parts = {
   readonly config: X402Config
   readonly chain: SettlementChain
   readonly book: X402Channels
-  readonly store: Pick<Store, 'createAccount' | 'createKey' | 'keys'> & ActionParts['store']
+  readonly store: Pick<
+    Store,
+    'createAccount' | 'createKey' | 'keys' | 'transfer' | 'chainActions'
+  > &
+    ActionParts['store']
   readonly keyring: Pick<Keyring, 'changed'>
   readonly table: ReplicaTable
   readonly meter: Pick<Meter, 'settleLate'>
@@ -38,7 +43,7 @@ export type X402Parts = {
   readonly now: () => Millis
 }
 
-export type X402 = { readonly door: X402Door; readonly terms: X402Terms; close(): void }
+export type X402 = { readonly door: X402Door; readonly topups: Topups; close(): void }
 
 /** Clients give up an HTTP request after five minutes; a chain that is slower is not waited for. */
 const MAX_TIMEOUT_S = 120
@@ -48,7 +53,9 @@ export function openX402(parts: X402Parts): X402 | null {
   const { config, chain, book: channels, store, keyring, table, meter, logger, now } = parts
   const terms = termsOf(chain, config)
   if (terms === null) {
-    logger.warn('x402 is off: the chain names no EIP-3009 collector, or no EIP-712 domain of its token')
+    logger.warn(
+      'x402 is off: the chain names no EIP-3009 collector, or no EIP-712 domain of its token',
+    )
     return null
   }
   const actions: ActionParts = { store, wake: () => chain.wake(), now }
@@ -75,7 +82,15 @@ export function openX402(parts: X402Parts): X402 | null {
     now,
   })
   const door = createX402Door({ terms, table, payments, strangers: new Strangers(now) })
-  return { door, terms, close: () => trust.close() }
+  const topups = createTopups({ terms, client: chain.client, actions, store, logger })
+  return {
+    door,
+    topups,
+    close() {
+      trust.close()
+      topups.close()
+    },
+  }
 }
 
 function termsOf(chain: SettlementChain, config: X402Config): X402Terms | null {

@@ -1,0 +1,244 @@
+/** The chain as the gateway sees it: what is final, what goes out, and where the contracts are. Its trouble stops no inference. */
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { erc20Abi, parseAbi, parseGwei, type Address, type PublicClient } from 'viem'
+import { Fault, reasonOf } from '../../../core/base/refusal.ts'
+import { contractAddressesSchema, type ContractAddresses } from '../../../io/chain/addresses.ts'
+import { createFinality, type Finality } from '../../../io/chain/finality.ts'
+import { loadOperatorKey } from '../../../io/chain/operator-key.ts'
+import { openRpc, type ChainRpc } from '../../../io/chain/rpc.ts'
+import { createSender, type Sender } from '../../../io/chain/sender.ts'
+import type { BlockRef, ChainAction } from '../../../io/store/chain-records.ts'
+import type { Store } from '../../../io/store/store.ts'
+import type { Logger } from '../../../io/telemetry/logger.ts'
+import type { GatewayConfig } from '../config.ts'
+import type { LocalAccount } from 'viem'
+
+export type ChainToken = {
+  readonly address: Address
+  readonly decimals: number
+  readonly symbol: string
+  readonly name: string
+  /** Of its EIP-712 domain. */
+  readonly version: string
+}
+
+export type Chain = Pick<Finality, 'onFinal' | 'onReorg' | 'onHead' | 'head' | 'finalBlock'> & {
+  readonly chainId: number
+  readonly addresses: ContractAddresses
+  readonly token: ChainToken
+  readonly operator: Address
+  /** Signs vouchers' counterparts, roots and IOUs; the key itself is nowhere to be read. */
+  readonly signer: LocalAccount
+  /** Say so on every screen. */
+  readonly testMoney: boolean
+  /** Blocks. */
+  readonly finalityDepth: number
+  /** Each read goes through the majority of the RPC servers. */
+  readonly client: PublicClient
+  /** Actions were written. */
+  readonly wake: () => void
+  /** Told of each action that is final or failed; again after a reorganisation below what was final. */
+  readonly onSettled: (listener: (action: ChainAction) => void) => () => void
+  /** What is wrong just now, in words; empty: nothing. For people: a gateway with chain trouble serves on. */
+  readonly troubles: () => readonly string[]
+  readonly close: () => Promise<void>
+}
+
+export type ChainConfig = Pick<
+  GatewayConfig,
+  | 'home'
+  | 'chainRpc'
+  | 'chainContracts'
+  | 'chainFinality'
+  | 'chainMaxFeeGwei'
+  | 'chainKeyFile'
+  | 'chainKeyPasswordFile'
+  | 'chainPollMs'
+  | 'testMoney'
+>
+
+/** Anvil's and Hardhat's: whatever is there is worth nothing. */
+const LOCAL_CHAIN_ID = 31_337
+
+/**
+ * Resolves when the chain was reached once, the contracts are there and it is the chain that this database is about. Throws a
+ * Fault that says which of it is not so. Give it a signal to end the wait for a chain that does not answer.
+ */
+export async function openChain(
+  config: ChainConfig,
+  store: Store,
+  parts: { readonly logger: Logger; readonly gateway: string; readonly signal?: AbortSignal },
+): Promise<Chain> {
+  const logger = parts.logger.child({ part: 'chain' })
+  const { signal } = parts
+  const signer = await loadOperatorKey(
+    config.chainKeyFile ?? join(config.home, 'chain.key'),
+    readPassword(config.chainKeyPasswordFile),
+  )
+  const rpc = await openRpc({ urls: config.chainRpc, logger, ...(signal ? { signal } : {}) })
+  await checkChain(rpc, store)
+  const addresses = readAddresses(config.chainContracts)
+  const token = await readToken(rpc, addresses)
+  const finality = await createFinality({ rpc, store, logger, depth: config.chainFinality })
+  const listeners = new Set<(action: ChainAction) => void>()
+  const sender = createSender({
+    rpc,
+    store,
+    finality,
+    logger,
+    account: signer,
+    gateway: parts.gateway,
+    maxFeeWei: parseGwei(String(config.chainMaxFeeGwei)),
+    onSettled: (action) => {
+      for (const listener of listeners) listener(action)
+    },
+  })
+  const following = follow(finality, config.chainPollMs)
+  logger.info('chain', {
+    chainId: rpc.chainId,
+    operator: signer.address,
+    token: token.symbol,
+    channels: addresses.channels,
+  })
+  return {
+    ...chainEvents(finality),
+    chainId: rpc.chainId,
+    addresses,
+    token,
+    operator: signer.address,
+    signer,
+    testMoney: config.testMoney || rpc.chainId === LOCAL_CHAIN_ID,
+    finalityDepth: config.chainFinality,
+    client: rpc.client,
+    wake: sender.wake,
+    onSettled(listener) {
+      listeners.add(listener)
+      return () => listeners.delete(listener)
+    },
+    troubles: () => troublesOf(rpc, sender),
+    async close() {
+      await following.stop()
+      await sender.close()
+    },
+  }
+}
+
+const chainEvents = (
+  finality: Finality,
+): Pick<Chain, 'onFinal' | 'onReorg' | 'onHead' | 'head' | 'finalBlock'> => ({
+  onFinal: finality.onFinal,
+  onReorg: finality.onReorg,
+  onHead: finality.onHead,
+  head: finality.head,
+  finalBlock: (): BlockRef | null => finality.finalBlock(),
+})
+
+function troublesOf(rpc: ChainRpc, sender: Sender): string[] {
+  const hindered = sender.trouble()
+  return [...rpc.troubles(), ...(hindered === null ? [] : [hindered])]
+}
+
+/** Looks again and again, `pollMs` after the look before ended. */
+function follow(finality: Finality, pollMs: number): { readonly stop: () => Promise<void> } {
+  const stopping = new AbortController()
+  const { signal } = stopping
+  const run = async (): Promise<void> => {
+    while (!signal.aborted) {
+      await finality.look()
+      await sleep(pollMs, undefined, { signal, ref: false }).catch(() => {})
+    }
+  }
+  const running = run()
+  return {
+    stop: async () => {
+      stopping.abort()
+      await running
+    },
+  }
+}
+
+/** Balances that came of one chain are worth nothing on another. */
+async function checkChain(rpc: ChainRpc, store: Store): Promise<void> {
+  const { hash } = await rpc.client.getBlock({ blockNumber: 0n })
+  const noted = await store.meetChain({ chainId: rpc.chainId, genesis: hash })
+  if (noted.chainId === rpc.chainId && noted.genesis === hash) return
+  throw new Fault(
+    'chain_other',
+    `This database is about chain ${noted.chainId} (genesis ${noted.genesis}); chainRpc leads to chain ${rpc.chainId} ` +
+      `(genesis ${hash}). Give the RPC address of that chain, or another database.`,
+  )
+}
+
+function readPassword(file: string | null): string | null {
+  if (file === null) return null
+  try {
+    return readFileSync(file, 'utf8').replace(/\r?\n$/, '')
+  } catch (cause) {
+    throw new Fault(
+      'config_invalid',
+      `chainKeyPasswordFile ${file} cannot be read: ${reasonOf(cause)}`,
+      { cause },
+    )
+  }
+}
+
+function readAddresses(contracts: string | null): ContractAddresses {
+  if (contracts === null)
+    throw new Fault(
+      'config_invalid',
+      'settlement is `chain`, but chainContracts names no file with the addresses of the contracts.',
+    )
+  try {
+    return contractAddressesSchema.parse(JSON.parse(readFileSync(contracts, 'utf8')))
+  } catch (cause) {
+    throw new Fault(
+      'config_invalid',
+      `chainContracts ${contracts} must be JSON with the addresses token, channels, collector, leases, payouts and stakes: ${reasonOf(cause)}`,
+      { cause },
+    )
+  }
+}
+
+const domainAbi = parseAbi([
+  'function version() view returns (string)',
+  'function eip712Domain() view returns (bytes1, string name, string version, uint256, address, bytes32, uint256[])',
+])
+const escrowAbi = parseAbi(['function token() view returns (address)'])
+
+/** The token, and whether the contracts are there and take it. */
+async function readToken(rpc: ChainRpc, addresses: ContractAddresses): Promise<ChainToken> {
+  const { client } = rpc
+  const address = addresses.token
+  for (const name of ['channels', 'leases', 'payouts', 'stakes'] as const) {
+    const taken = await client
+      .readContract({ abi: escrowAbi, address: addresses[name], functionName: 'token' })
+      .catch(() => null)
+    if (taken?.toLowerCase() !== address.toLowerCase())
+      throw new Fault(
+        'chain_contracts_wrong',
+        `At ${addresses[name]} on chain ${rpc.chainId} is no contract '${name}' that takes the token ${address}. Check chainContracts and chainRpc.`,
+      )
+  }
+  const of = { abi: erc20Abi, address } as const
+  const decimals = await client.readContract({ ...of, functionName: 'decimals' })
+  if (decimals !== 6)
+    throw new Fault(
+      'chain_contracts_wrong',
+      `The token ${address} has ${decimals} decimals; Baseload counts in units of six, as USDC has.`,
+    )
+  const domain = await client
+    .readContract({ abi: domainAbi, address, functionName: 'eip712Domain' })
+    .catch(() => null)
+  return {
+    address,
+    decimals,
+    symbol: await client.readContract({ ...of, functionName: 'symbol' }),
+    // USDC has no eip712Domain(); its domain is of its name and version().
+    name: domain?.[1] ?? (await client.readContract({ ...of, functionName: 'name' })),
+    version:
+      domain?.[2] ??
+      (await client.readContract({ abi: domainAbi, address, functionName: 'version' })),
+  }
+}
