@@ -110,6 +110,7 @@ export const REFUSALS = {
   link_bad_signature: { status: 401, type: 'authentication_error' },
   link_clock_skew: bad(400),
   link_bad_offer: bad(400),
+  link_bad_payout: bad(400),
   link_wrong_address: bad(421),
   link_gateway_unproven: { status: 401, type: 'authentication_error' },
   link_replaced: bad(409),

@@ -6,6 +6,7 @@ import { z } from 'zod'
 import { freeRoomSchema } from './capacity.ts'
 import { IMAGE_MARK, MAX_IMAGE_MARKS } from './image-mark.ts'
 import { signedOfferSchema } from './offer.ts'
+import { signedPayoutSchema } from './payout.ts'
 import { isCount, isRecord } from './read-fields.ts'
 
 /** Versions this software speaks, newest first. The node picks the highest that both know. */
@@ -41,6 +42,8 @@ export const helloSchema = z.object({
   signature: z.string().max(200),
   nowMs: z.int(),
   offer: signedOfferSchema,
+  /** Where its earnings go on chain; left out by nodes that have no address, or are older than this field. */
+  payout: signedPayoutSchema.exactOptional(),
 })
 export type Hello = z.infer<typeof helloSchema>
 

@@ -11,6 +11,7 @@ const CLOSE_CODES = {
   link_bad_offer: 4404,
   link_wrong_address: 4405,
   link_gateway_unproven: 4406,
+  link_bad_payout: 4407,
   link_timeout: 4408,
   link_replaced: 4409,
   link_frame_too_large: 4413,

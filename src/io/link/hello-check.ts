@@ -14,6 +14,12 @@ import {
   type OfferedModel,
   type SignedOffer,
 } from '../../core/protocol/offer.ts'
+import {
+  PAYOUT_DOMAIN,
+  payoutStatementSchema,
+  type PayoutStatement,
+  type SignedPayout,
+} from '../../core/protocol/payout.ts'
 import type { Millis } from '../../core/base/time.ts'
 import { idOfKey, verifySignature } from '../keys/identity.ts'
 import { isSealingKeyOf } from '../keys/secret-envelope.ts'
@@ -87,6 +93,28 @@ export function checkOffer(
   if (sealing !== null && !isSealingKeyOf(node, nodeKey, sealing))
     return badOffer(`the sealing key is not signed by the key of ${node}`)
   return { ...offer, models: offer.models.map(sharedModel) }
+}
+
+/** Null when the HELLO names no payout address, or the node itself signed it. */
+export function checkPayout({ node, nodeKey, payout }: Hello): HelloProblem | null {
+  if (payout === undefined) return null
+  const statement = readPayout(payout, node, nodeKey)
+  return typeof statement === 'string' ? { problem: 'link_bad_payout', message: statement } : null
+}
+
+/** The statement, when this node signed it and it is well formed; else what is wrong with it. */
+export function readPayout(
+  signed: SignedPayout,
+  node: string,
+  nodeKey: string,
+): PayoutStatement | string {
+  if (!verifySignature(nodeKey, PAYOUT_DOMAIN, signed.statement, signed.signature))
+    return `the payout address is not signed by the key of ${node}`
+  const statement = readJson(payoutStatementSchema, Buffer.from(signed.statement))
+  if (statement instanceof Error) return `the payout address cannot be read: ${statement.message}`
+  if (statement.node !== node)
+    return `the payout address is of ${statement.node}, the link of ${node}`
+  return statement
 }
 
 /** As many different models and prices as one network may well have; beyond it they are kept one by one. */

@@ -16,6 +16,7 @@ import {
   type Welcome,
 } from '../../core/protocol/link.ts'
 import type { SignedOffer } from '../../core/protocol/offer.ts'
+import type { PayoutNews, SignedPayout } from '../../core/protocol/payout.ts'
 import { receiptBatchLines, type ReceiptBatch } from '../../core/protocol/receipt.ts'
 import { TUNNEL_PATH } from '../../core/protocol/tunnel.ts'
 import type { Identity } from '../keys/identity.ts'
@@ -35,12 +36,16 @@ export type LinkClientOptions = {
   readonly identity: Identity
   /** A fresh signed offer, for each new link and each `sendOffer`. */
   readonly offer: () => SignedOffer
+  /** Where its earnings go on chain; null or left out: nowhere yet. */
+  readonly payout?: () => SignedPayout | null
   readonly load: () => Heartbeat
   readonly onAttempt: (attempt: IncomingAttempt) => void
   /** A tunnel is asked for: answer it soon. Default: each is refused as `tunnel_unsupported`. */
   readonly onTunnel?: (request: IncomingTunnel) => void
   /** Default: an `ask` is refused as `lease_unsupported`, the rest ignored. */
   readonly onLease?: (command: LeaseCommand) => void
+  /** What the gateway owes, and its signature. Default: ignored. */
+  readonly onPayoutNews?: (news: PayoutNews) => void
   readonly onReceiptsAcknowledged: (receipts: readonly string[]) => void
   readonly onLinked: (linked: { gateway: string; gatewayKey: string; link: string }) => void
   /** No link now: it was lost, or could not be made. It is dialled again after so long. */
@@ -92,6 +97,7 @@ const UNHEALABLE: ReadonlySet<string> = new Set([
   'link_bad_signature',
   'link_clock_skew',
   'link_bad_offer',
+  'link_bad_payout',
   'link_wrong_address',
   'link_gateway_unproven',
   'link_replaced', // another process has this key: taking turns every second helps nobody
@@ -165,12 +171,13 @@ class GatewayDialler implements LinkClient {
 
   #dial(): void {
     this.state = 'connecting'
-    const { identity, offer, now } = this.#options
+    const { identity, offer, payout, now } = this.#options
     const ws = new WebSocket(this.#url, WEBSOCKET_OPTIONS)
     const handshake = new NodeHandshake({
       url: this.#url,
       identity,
       offer,
+      payout: payout ?? (() => null),
       now,
       welcomed: (challenge, welcome) => this.#enter(socket, challenge, welcome),
       closed: (reason) => this.#ended(reason),
@@ -186,12 +193,14 @@ class GatewayDialler implements LinkClient {
 
   #enter(socket: LinkSocket, challenge: Challenge, welcome: Welcome): void {
     clearTimeout(this.#timer)
-    const { load, now, onAttempt, onLease, onReceiptsAcknowledged, onLinked } = this.#options
+    const { load, now, onAttempt, onLease, onPayoutNews, onReceiptsAcknowledged, onLinked } =
+      this.#options
     this.#session = new NodeSession(
       socket,
       {
         attempt: onAttempt,
         receiptsAcknowledged: onReceiptsAcknowledged,
+        payoutNews: onPayoutNews ?? (() => {}),
         lease: onLease ?? ((command) => this.#refuseLease(command)),
         openTunnel: (open) =>
           this.#tunnels.asked(open, challenge, (refused) =>

@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict'
 import { connect } from 'node:net'
 import { describe, it } from 'node:test'
+import { canonicalJson } from '../../core/base/canonical-json.ts'
+import { PAYOUT_DOMAIN, type SignedPayout } from '../../core/protocol/payout.ts'
 import { FRAME, MAX_MESSAGE_BYTES } from '../../core/protocol/frame.ts'
 import { LINK_PATH, MAX_CLOCK_SKEW_MS, type Hello } from '../../core/protocol/link.ts'
 import type { Offer } from '../../core/protocol/offer.ts'
@@ -95,6 +97,18 @@ describe('link handshake', { timeout }, () => {
       'link_bad_offer',
       /the sealing key is not signed by the key of node_/,
     ],
+    [
+      'a payout address that somebody else signed',
+      (h) => ({ ...h, payout: signPayout(other, self.id) }),
+      'link_bad_payout',
+      /not signed by the key of node_/,
+    ],
+    [
+      'a payout address of another node',
+      (h) => ({ ...h, payout: signPayout(self, other.id) }),
+      'link_bad_payout',
+      new RegExp(other.id),
+    ],
     ['a HELLO that cannot be read', () => ({ version: 1 }), 'link_malformed_frame', /HELLO: node/],
   ]
   for (const [what, change, code, message] of spoiled) {
@@ -111,6 +125,15 @@ describe('link handshake', { timeout }, () => {
       assert.equal(gateway.events.all.length, 0)
     })
   }
+
+  it('takes a payout address that the node signed, and does without', async (t) => {
+    const gateway = await setup(t)
+    const payout = signPayout(self, self.id)
+    await helloRaw(gateway, self, (h) => ({ ...h, payout, fieldOfTomorrow: 1 }))
+    assert.deepEqual((await gateway.linked(self.id)).payout, payout)
+    await helloRaw(gateway, other, (h) => h)
+    assert.equal((await gateway.linked(other.id)).payout, null)
+  })
 
   it('refuses an offer older than the last one, also after the node was away', async (t) => {
     const gateway = await setup(t)
@@ -253,3 +276,9 @@ const leasingOffer = (identity: Identity, signer: Identity): Offer => ({
     sealing: signSealingKey(signer, ephemeralSealingKey()),
   },
 })
+
+function signPayout(by: Identity, node: string): SignedPayout {
+  const address = `0x${'a'.repeat(40)}`
+  const statement = canonicalJson({ v: 1, node, address, sequence: 1 })
+  return { statement, signature: by.sign(PAYOUT_DOMAIN, statement) }
+}

@@ -14,7 +14,7 @@ import { TUNNEL_PATH } from '../../core/protocol/tunnel.ts'
 import type { Identity } from '../keys/identity.ts'
 import type { Logger } from '../telemetry/logger.ts'
 import { GatewayHandshake, type HandshakeEvents } from './gateway-handshake.ts'
-import { checkHello, checkOffer, type HelloProblem } from './hello-check.ts'
+import { checkHello, checkOffer, checkPayout, type HelloProblem } from './hello-check.ts'
 import { LinkedNode, type LinkHouse } from './linked-node.ts'
 import { LinkSocket, WEBSOCKET_OPTIONS } from './link-socket.ts'
 import type { LinkEvents, NodeLink } from './node-link.ts'
@@ -179,8 +179,9 @@ class LinkGate implements LinkServer, LinkHouse, HandshakeEvents {
       checkHello(hello, handshake, heardAt, (address) =>
         isOwnAddress(address, this.#addresses, handshake.host),
       ) ?? checkOffer(hello.offer, node, nodeKey, this.#lastSequenceOf(node))
-    if ('problem' in offer) {
-      refuseHandshake(handshake, offer)
+    const wrong = 'problem' in offer ? offer : checkPayout(hello)
+    if ('problem' in offer || wrong !== null) {
+      if (wrong !== null) refuseHandshake(handshake, wrong)
       return
     }
     this.#handshakes.delete(handshake)
@@ -194,6 +195,7 @@ class LinkGate implements LinkServer, LinkHouse, HandshakeEvents {
       linkedAt: this.#now(),
       offer,
       signedOffer: hello.offer,
+      payout: hello.payout ?? null,
     })
     handshake.socket.owner = linked
     handshake.welcome(hello, linked.link, this.#limits.heartbeatMs)

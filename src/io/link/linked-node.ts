@@ -5,6 +5,7 @@ import { FRAME } from '../../core/protocol/frame.ts'
 import { leaseReportSchema, type LeaseCommand } from '../../core/protocol/lease-control.ts'
 import { heartbeatSchema, type AttemptHeader, type Heartbeat } from '../../core/protocol/link.ts'
 import { signedOfferSchema, type Offer, type SignedOffer } from '../../core/protocol/offer.ts'
+import type { PayoutNews, SignedPayout } from '../../core/protocol/payout.ts'
 import { MAX_RECEIPTS_PER_BATCH, readReceiptBatch } from '../../core/protocol/receipt.ts'
 import {
   tunnelRefusedSchema,
@@ -37,6 +38,7 @@ export type Admitted = {
   readonly linkedAt: Millis
   readonly offer: Offer
   readonly signedOffer: SignedOffer
+  readonly payout: SignedPayout | null
 }
 
 const MAX_STREAM = 0xffff_ffff
@@ -51,6 +53,7 @@ export class LinkedNode implements NodeLink, LinkSocketOwner, AttemptLink, Asked
   readonly linkedAt: Millis
   offer: Offer
   signedOffer: SignedOffer
+  readonly payout: SignedPayout | null
   heartbeat: Heartbeat | null = null
   draining = false
   readonly #socket: LinkSocket
@@ -74,6 +77,7 @@ export class LinkedNode implements NodeLink, LinkSocketOwner, AttemptLink, Asked
     this.linkedAt = admitted.linkedAt
     this.offer = admitted.offer
     this.signedOffer = admitted.signedOffer
+    this.payout = admitted.payout
   }
 
   get lastHeardAt(): Millis {
@@ -138,6 +142,10 @@ export class LinkedNode implements NodeLink, LinkSocketOwner, AttemptLink, Asked
 
   lease(command: LeaseCommand): void {
     this.#socket.writeJson(FRAME.LEASE, 0, command)
+  }
+
+  tellPayout(news: PayoutNews): void {
+    this.#socket.writeJson(FRAME.IOU, 0, news)
   }
 
   close(reason: string): void {

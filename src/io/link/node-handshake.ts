@@ -17,6 +17,7 @@ import {
   type Welcome,
 } from '../../core/protocol/link.ts'
 import type { SignedOffer } from '../../core/protocol/offer.ts'
+import type { SignedPayout } from '../../core/protocol/payout.ts'
 import type { Millis } from '../../core/base/time.ts'
 import { idOfKey, verifySignature, type Identity } from '../keys/identity.ts'
 import type { CloseReason, LinkCode } from './close-reason.ts'
@@ -29,6 +30,7 @@ export type NodeHandshakeEvents = {
   readonly url: string
   readonly identity: Identity
   offer(): SignedOffer
+  payout(): SignedPayout | null
   now(): Millis
   /** The gateway is who it says, and answers this handshake. */
   welcomed(challenge: Challenge, welcome: Welcome): void
@@ -86,12 +88,14 @@ export class NodeHandshake implements LinkSocketOwner {
     }
     const nonce = randomBytes(32).toString('base64url')
     const greeting = { version, nowMs: this.#events.now(), nonce, address: addressOf(url) }
+    const payout = this.#events.payout()
     const hello: Hello = {
       ...greeting,
       node: identity.id,
       nodeKey: identity.publicKey,
       signature: identity.sign(HELLO_DOMAIN, helloText(challenge, greeting)),
       offer: this.#events.offer(),
+      ...(payout && { payout }),
     }
     this.#said = { challenge, hello }
     this.#socket?.writeJson(FRAME.HELLO, 0, hello)

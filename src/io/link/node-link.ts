@@ -8,6 +8,7 @@ import type {
 } from '../../core/protocol/link.ts'
 import type { LeaseCommand, LeaseReport } from '../../core/protocol/lease-control.ts'
 import type { Offer, SignedOffer } from '../../core/protocol/offer.ts'
+import type { PayoutNews, SignedPayout } from '../../core/protocol/payout.ts'
 import type { ReceiptBatch } from '../../core/protocol/receipt.ts'
 import type { TunnelPurpose } from '../../core/protocol/tunnel.ts'
 import type { Millis } from '../../core/base/time.ts'
@@ -42,6 +43,8 @@ export type NodeLink = {
   /** The standing offer and the bytes the node signed. */
   readonly offer: Offer
   readonly signedOffer: SignedOffer
+  /** Where it wants its earnings, by its signature of this link's HELLO; null: it did not say. */
+  readonly payout: SignedPayout | null
   readonly heartbeat: Heartbeat | null
   /** When anything at all last came in. */
   readonly lastHeardAt: Millis
@@ -62,6 +65,8 @@ export type NodeLink = {
    * `MAX_CONTROL_PAYLOAD_BYTES`.
    */
   lease(command: LeaseCommand): void
+  /** Nothing when the link has closed. */
+  tellPayout(news: PayoutNews): void
   close(reason: string): void
 }
 

@@ -2,6 +2,7 @@
 import { FRAME } from '../../core/protocol/frame.ts'
 import { leaseCommandSchema, type LeaseCommand } from '../../core/protocol/lease-control.ts'
 import { HEARTBEAT_MS, type Heartbeat } from '../../core/protocol/link.ts'
+import { payoutNewsSchema, type PayoutNews } from '../../core/protocol/payout.ts'
 import { receiptsAckSchema } from '../../core/protocol/receipt.ts'
 import { openTunnelSchema, type OpenTunnel } from '../../core/protocol/tunnel.ts'
 import type { Millis } from '../../core/base/time.ts'
@@ -15,6 +16,7 @@ import { SilenceJudge } from './silence.ts'
 export type SessionEvents = {
   attempt(attempt: IncomingAttempt): void
   receiptsAcknowledged(receipts: readonly string[]): void
+  payoutNews(news: PayoutNews): void
   openTunnel(open: OpenTunnel): void
   lease(command: LeaseCommand): void
   load(): Heartbeat
@@ -102,6 +104,12 @@ export class NodeSession implements LinkSocketOwner, AttemptSession {
         const open = readJson(openTunnelSchema, payload)
         if (open instanceof Error) return `OPEN_TUNNEL: ${open.message}`
         this.#events.openTunnel(open)
+        return null
+      }
+      case FRAME.IOU: {
+        // One that this node does not understand changes nothing: it keeps the last one that it did.
+        const news = readJson(payoutNewsSchema, payload)
+        if (!(news instanceof Error)) this.#events.payoutNews(news)
         return null
       }
       case FRAME.LEASE: {

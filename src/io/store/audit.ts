@@ -4,6 +4,7 @@
  */
 import { only } from './accounts.ts'
 import type { Database } from './database.ts'
+import { NANO_USD_PER_UNIT } from './payout-records.ts'
 import type { LedgerAudit } from './store.ts'
 
 /** It reads every transfer there ever was. */
@@ -43,6 +44,24 @@ export async function auditLedger(database: Database): Promise<LedgerAudit> {
         ), leases_paid as (
           select (select coalesce(sum(spent_nano_usd), 0) from leases) =
             (select coalesce(sum(nano_usd), 0) from transfers where kind = 'lease') as fits
+        ), payouts_paid as (
+          select coalesce(p.address, t.address) as address from payout_accounts p full join (
+            select reference as address, sum(nano_usd) as nano_usd from transfers where kind = 'payout' group by reference
+          ) t on t.address = p.address
+          where coalesce(p.cumulative_units * ${NANO_USD_PER_UNIT}::numeric, 0) <> coalesce(t.nano_usd, 0)
+        ), payout_epochs_kept as (
+          select e.number from payout_epochs e left join (
+            select epoch, sum(cumulative_units - before) as units from (
+              select epoch, cumulative_units,
+                lag(cumulative_units, 1, 0::bigint) over (partition by address order by epoch) as before
+              from payout_leaves
+            ) steps group by epoch
+          ) l on l.epoch = e.number
+          where e.closed_at is not null and (e.paid_units <> coalesce(l.units, 0) or e.total_units <>
+            (select sum(paid_units) from payout_epochs up_to where up_to.number <= e.number))
+        ), fees_taken as (
+          select (select coalesce(sum(fee_nano_usd), 0) from payout_epochs) =
+            (select coalesce(sum(nano_usd), 0) from transfers where kind = 'fee') as fits
         ), channels_credited as (
           select coalesce(c.id, v.id) as id,
             coalesce(c.credited_units, 0) * 1000 = coalesce(v.credited, 0)
@@ -63,6 +82,9 @@ export async function auditLedger(database: Database): Promise<LedgerAudit> {
             where not computed and (balance <> net or balance < 0 or not holds_fit)
             union all select 'usage' from usage_paid where not fits
             union all select 'leases' from leases_paid where not fits
+            union all select 'payout:' || address from payouts_paid
+            union all select 'payout epoch ' || number from payout_epochs_kept
+            union all select 'fees' from fees_taken where not fits
             union all select 'channel:' || id from channels_credited where not fits
           ) found) as wrong`,
     )

@@ -13,6 +13,7 @@ import { holdsIn } from './holds.ts'
 import { keysIn } from './keys.ts'
 import { migrate } from './migrate.ts'
 import { nodesIn } from './nodes.ts'
+import { payoutsIn } from './payouts.ts'
 import { receiptsIn } from './receipts.ts'
 import { settle } from './settle.ts'
 import { snapshotsIn } from './snapshots.ts'
@@ -55,6 +56,7 @@ export async function createPostgresStore(options: PostgresStoreOptions): Promis
     ...channelsIn(database),
     ...chainActionsIn(database),
     ...chainBlocksIn(database),
+    ...payoutsIn(database),
     async ping() {
       await database.run((sql) => sql`select 1`, PING_DEADLINE_MS)
     },

@@ -12,6 +12,7 @@ import type { ChainActionStore, ChainBlockStore } from './chain-records.ts'
 import type { CommandStore } from './deployment-commands.ts'
 import type { DeploymentStore } from './deployment-records.ts'
 import type { GatewayStore } from './gateways.ts'
+import type { PayoutStore } from './payout-records.ts'
 import type { SnapshotStore } from './snapshot-records.ts'
 
 export type AccountKind = 'tenant' | 'operator'
@@ -168,7 +169,8 @@ export type Store = DeploymentStore &
   SnapshotStore &
   ChainActionStore &
   ChainBlockStore &
-  ChannelStore & {
+  ChannelStore &
+  PayoutStore & {
     // Accounts and keys.
     /** The same id again changes nothing and gives what is there. */
     createAccount(account: Pick<Account, 'id' | 'kind' | 'name' | 'limits'>): Promise<Account>

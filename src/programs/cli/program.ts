@@ -23,6 +23,7 @@ import { helpCommand } from './commands/help.ts'
 import { joinCommand } from './commands/join.ts'
 import { keysCommand } from './commands/keys.ts'
 import { modelsCommand, networkCommand } from './commands/network.ts'
+import { payoutsCommand } from './commands/payouts.ts'
 import { receiptsCommand } from './commands/receipts.ts'
 import { sdlCommand } from './commands/sdl.ts'
 import { upCommand } from './commands/up.ts'
@@ -57,6 +58,7 @@ const COMMANDS = {
   keys: keysCommand,
   wallet: walletCommand,
   receipts: receiptsCommand,
+  payouts: payoutsCommand,
   sdl: sdlCommand,
   help: helpCommand,
 }

@@ -2,6 +2,7 @@
 import { z } from 'zod'
 import { x402Settings } from './x402/x402-settings.ts'
 import { MAX_BID_WINDOW_MS } from '../../core/protocol/lease-control.ts'
+import { payoutConfig } from './money/payout-config.ts'
 
 const listPrice = z.strictObject({
   model: z.string().describe('The model id here that this list price is compared with.'),
@@ -378,7 +379,10 @@ export const gatewayConfig = z.strictObject({
     .min(0)
     .max(5_000)
     .default(0)
-    .describe('What the network keeps of what providers earn, hundredths of a percent.'),
+    .describe(
+      'What the network keeps of what providers earn, hundredths of a percent. A change holds from the next payout epoch on: what is signed stays.',
+    ),
+  ...payoutConfig,
   ...x402Settings,
   listPrices: z
     .array(listPrice)

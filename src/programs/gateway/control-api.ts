@@ -24,6 +24,7 @@ import { documentInference } from './control/inference-docs.ts'
 import { keyRoutes } from './control/key-routes.ts'
 import { networkRoutes } from './control/network-routes.ts'
 import { operatorRoutes } from './control/operator-routes.ts'
+import { payoutRoutes } from './control/payout-routes.ts'
 import { receiptRoutes } from './control/receipt-routes.ts'
 import { sealingRoute } from './control/sealing-route.ts'
 import { serviceRoutes } from './control/service-routes.ts'
@@ -52,6 +53,7 @@ export function createControlApi(parts: ControlParts): ControlApi {
   accountRoutes(app, parts)
   keyRoutes(app, parts)
   receiptRoutes(app, parts)
+  payoutRoutes(app, parts)
   channelRoutes(app, parts)
   networkRoutes(app, parts)
   operatorRoutes(app, parts)

@@ -29,6 +29,7 @@ import { keepHosts } from './leases/lease-hosts.ts'
 import { LeaseMarket } from './leases/lease-market.ts'
 import type { Settlement } from './money/settlement.ts'
 import type { PublicPlace } from './leases/lease-views.ts'
+import type { PayoutPlace, Payouts } from './money/payouts.ts'
 import { createReceiptDesk } from './receipt-desk.ts'
 import { createWaitingRoom } from './waiting-room.ts'
 import { createWatch } from './watch.ts'
@@ -43,6 +44,8 @@ type CoreParts = {
   metrics: GatewayMetrics
   logger: Logger
   secret: Uint8Array
+  /** Null: nothing is paid on chain. */
+  makePayouts: ((place: PayoutPlace) => Payouts) | null
   /** Null: nothing is settled on a chain. */
   settlement: Settlement | null
 }
@@ -50,7 +53,7 @@ type CoreParts = {
 /** Everything between the two sockets: who may, who can, what it costs. */
 export function createCore(
   config: GatewayConfig,
-  { identity, store, objects, metrics, logger, secret, place, settlement }: CoreParts,
+  { identity, store, objects, metrics, logger, secret, place, settlement, makePayouts }: CoreParts,
 ) {
   const now = Date.now
   const table = new ReplicaTable()
@@ -65,13 +68,18 @@ export function createCore(
     look: () => room.look(),
     receipts: (link, batch) => desk.take(link, batch),
     leases: {
-      linked: (link) => book.linked(link),
+      linked(link) {
+        book.linked(link)
+        payouts?.linked(link)
+      },
       offerChanged: (link) => book.offerChanged(link),
       heartbeat: (link) => book.heartbeat(link),
       unlinked: (link, reason) => book.unlinked(link, reason),
       report: (link, report) => book.report(link, report),
     },
   })
+  const payouts =
+    makePayouts?.({ store, links: network.links, linkOf: network.linkOfNode, now, logger }) ?? null
   const market = new LeaseMarket({
     gateway: identity.id,
     tierOf: network.tierOf,
@@ -110,6 +118,7 @@ export function createCore(
     ...(settlement ? { short: settlement.short } : {}),
     onSettled(settlements, outcomes) {
       desk.settled(settlements, outcomes)
+      payouts?.settled(settlements.map(({ usage }) => usage.node))
       settlements.forEach(({ usage }, i) => {
         if (outcomes[i] === 'settled' || outcomes[i] === 'uncollected')
           metrics.settled(usage.nanoUsd)
@@ -170,6 +179,7 @@ export function createCore(
     metrics,
     hosts,
     book,
+    payouts,
     leases: serveDeployments({ ...bookParts, book, commands, place }),
     /** Waits for the receipts of answers that are over: half a second covers a node's signing and a slow link. */
     async receiptsIn() {
@@ -184,6 +194,7 @@ export function createCore(
       commands.close()
       await book.close()
       await meter.close()
+      await payouts?.close()
       await settlement?.close()
     },
   }

@@ -33,6 +33,7 @@ import { createSettlement, type Settlement, type SettlementChain } from './money
 import { readListPrices } from './list-prices.ts'
 import { listModels } from './model-list.ts'
 import { requestFields, requestLine } from './request-line.ts'
+import type { PayoutPlace, Payouts } from './money/payouts.ts'
 import { openTls } from './tls/gateway-tls.ts'
 import { sendToHttps } from './tls/to-https.ts'
 import { openX402 } from './x402/x402.ts'
@@ -53,7 +54,9 @@ export type GatewayParts = {
   readonly logger: Logger
   /** One line for people per request, when the config asks for it. */
   readonly say: (line: string) => void
-  /** Another chain than the one that the config tells of: for tests. */
+  /** Pays providers on chain. Default: nobody does. */
+  readonly makePayouts?: (place: PayoutPlace) => Payouts
+  /** The chain that `settlement: chain` settles on. */
   readonly openChain?: ((store: Store) => Promise<SettlementChain>) | undefined
 }
 
@@ -71,7 +74,7 @@ const HOT: ReadonlyMap<string, Api> = new Map([
 
 export async function startGateway(
   config: GatewayConfig,
-  { logger, say, openChain }: GatewayParts,
+  { logger, say, openChain, makePayouts }: GatewayParts,
 ): Promise<RunningGateway> {
   const identity = loadIdentity('gw', join(config.home, 'gateway.key'))
   const objects = openObjectStore(config, identity.id)
@@ -91,6 +94,7 @@ export async function startGateway(
     metrics,
     logger,
     secret: loadSecret(join(config.home, 'gateway.secret')),
+    makePayouts: makePayouts ?? null,
     place: () => publicPlace(config, listening),
     settlement,
   })
@@ -136,6 +140,7 @@ export async function startGateway(
     keyring: core.keyring,
     network: core.network,
     leases: core.leases,
+    payouts: core.payouts,
     settlement: settlement?.desk ?? null,
     topups: x402?.topups ?? null,
     settled: (id) => core.dispatcher.desk.quiet(id, RECEIPT_WAIT_MS),

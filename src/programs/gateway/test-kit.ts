@@ -1,5 +1,6 @@
 /** For the tests of this room: links, money and requests that do exactly what a test tells them to. */
 import assert from 'node:assert/strict'
+import type { PayoutNews, SignedPayout } from '../../core/protocol/payout.ts'
 import type { TestContext } from 'node:test'
 import type { Duplex } from 'node:stream'
 import { seededRandom } from '../../core/base/random.ts'
@@ -146,7 +147,9 @@ export class FakeLink implements NodeLink {
   lastHeardAt = 0
   draining = false
   readonly #sent: FakeStream[]
+  payout: SignedPayout | null = null
   readonly acknowledged: string[] = []
+  readonly news: PayoutNews[] = []
   closedFor: string | null = null
   /** Answers to pings, to be settled by the test; each is asked in turn. */
   readonly pings: ((alive: boolean) => void)[] = []
@@ -191,6 +194,10 @@ export class FakeLink implements NodeLink {
   lease(_command: LeaseCommand): void {
     throw new Error('a fake link runs no containers')
   }
+  tellPayout(news: PayoutNews): void {
+    this.news.push(news)
+  }
+
   acknowledge(receipts: readonly string[]): void {
     this.acknowledged.push(...receipts)
   }

@@ -8,6 +8,7 @@ import { once } from 'node:events'
 import { formatUsd, type TokenPrice } from '../../core/base/money.ts'
 import { reasonOf } from '../../core/base/refusal.ts'
 import type { Heartbeat } from '../../core/protocol/link.ts'
+import type { SignedPayout } from '../../core/protocol/payout.ts'
 import type { Engine } from '../../io/engine/engine.ts'
 import type { Identity } from '../../io/keys/identity.ts'
 import type { IncomingAttempt } from '../../io/link/incoming-attempt.ts'
@@ -15,6 +16,7 @@ import type { LinkClient, LinkClientOptions } from '../../io/link/link-client.ts
 import type { Logger } from '../../io/telemetry/logger.ts'
 import { runAttempt } from './attempts.ts'
 import type { Bookshelf } from './bookshelf.ts'
+import type { IouDrawer } from './ious.ts'
 import type { LeaseDoor } from './leases/lease-door.ts'
 import type { ReceiptBook, SendBatch } from './receipt-book.ts'
 import type { StandingOffer } from './standing-offer.ts'
@@ -24,6 +26,9 @@ export type AgentParts = {
   readonly engine: Engine
   readonly offer: StandingOffer
   readonly leases: LeaseDoor
+  /** Null: no payout address. */
+  readonly payout: SignedPayout | null
+  readonly ious: IouDrawer
   readonly shelf: Bookshelf
   readonly gateways: readonly string[]
   readonly priceOf: (model: string) => TokenPrice | null
@@ -78,7 +83,7 @@ export class Agent {
   }
 
   #dial(url: string): LinkClient {
-    const { identity, offer, leases, connect, now, random, logger, say } = this.#parts
+    const { identity, offer, payout, ious, leases, connect, now, random, logger, say } = this.#parts
     /** The gateway said to be away already: it is dialled every few seconds, the provider hears it once. */
     let away = false
     let gateway: string | null = null
@@ -94,7 +99,9 @@ export class Agent {
         told = offer.signed
         return told
       },
+      payout: () => payout,
       load: () => this.#load(gateway),
+      onPayoutNews: (news) => gateway !== null && ious.heard({ gateway, url }, news),
       onAttempt: (attempt) => this.#begin(attempt, gateway),
       onLease: (command) => leases.command(gateway ?? '', command),
       onTunnel: (request) => leases.tunnel(gateway ?? '', request),

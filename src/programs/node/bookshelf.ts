@@ -11,7 +11,7 @@ export type ShelfParts = Pick<
   Pick<SpoolOptions, 'open' | 'limitBytes'> & {
     /** Folder of the spools: one folder in it for each gateway. */
     readonly folder: string
-    readonly onPaid: (paid: Paid) => void
+    readonly onPaid: (paid: Paid, gateway: string) => void
   }
 
 export class Bookshelf {
@@ -58,14 +58,19 @@ export class Bookshelf {
     // The id is a folder's name here, and it came from outside.
     if (!/^gw_[0-9a-z]{1,40}$/.test(gateway))
       throw new Fault('gateway_id', `'${gateway.slice(0, 60)}' is not a gateway's id`)
-    const { folder, open, limitBytes, ...parts } = this.#parts
+    const { folder, open, limitBytes, onPaid, ...parts } = this.#parts
     const spool = await openSpool({
       folder: join(folder, gateway),
       logger: parts.logger,
       ...(open && { open }),
       ...(limitBytes !== undefined && { limitBytes }),
     })
-    const book = new ReceiptBook({ ...parts, gateway, spool })
+    const book = new ReceiptBook({
+      ...parts,
+      gateway,
+      spool,
+      onPaid: (paid) => onPaid(paid, gateway),
+    })
     this.#open.set(gateway, book)
     return book
   }

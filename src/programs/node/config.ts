@@ -151,6 +151,14 @@ export const nodeConfig = z.strictObject({
     .describe(
       'Whether prompts are kept or learned from. `deny` is a promise to tenants: say `allow` when an upstream keeps them.',
     ),
+  payoutAddress: z
+    .string()
+    .regex(/^0x[0-9a-fA-F]{40}$/, 'an address: 0x and 40 hexadecimal digits, e.g. of your wallet')
+    .nullable()
+    .default(null)
+    .describe(
+      'Where your earnings go on chain: an address in its checksummed form, 0x…, so that a slip of the finger is seen. Without one they stay in each gateway’s ledger. A change holds from the gateway’s next payout epoch on; what was earned before goes to the old address.',
+    ),
   ...leaseSettings,
   drainSeconds: z.coerce
     .number()

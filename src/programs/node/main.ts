@@ -22,6 +22,8 @@ import { lockHome } from './home-lock.ts'
 import { findRuntime, type FoundRuntime } from './leases/find-runtime.ts'
 import { LeaseDoor } from './leases/lease-door.ts'
 import { openLeases } from './leases/open-leases.ts'
+import { IOU_FOLDER, IouDrawer } from './ious.ts'
+import { ownPayout } from './payout-statement.ts'
 import { StandingOffer } from './standing-offer.ts'
 
 export type RunningNode = {
@@ -91,6 +93,18 @@ function runNode({
   const now = Date.now
   const priceOf = priceList(config)
   const earnings = new Earnings(say, now)
+  const payout = ownPayout(config.payoutAddress, {
+    identity,
+    path: join(home, 'payout-address.json'),
+    now: now(),
+  })
+  const ious = new IouDrawer({
+    folder: join(home, IOU_FOLDER),
+    addresses: payout?.addresses ?? [],
+    now,
+    say,
+    logger,
+  })
   const agent = new Agent({
     identity,
     engine,
@@ -119,12 +133,17 @@ function runNode({
             say,
           }),
     ),
+    payout: payout?.signed ?? null,
+    ious,
     shelf: new Bookshelf({
       folder: join(home, 'spool'),
       identity,
       now,
       logger,
-      onPaid: (paid) => earnings.add(paid),
+      onPaid(paid, gateway) {
+        earnings.add(paid)
+        ious.acknowledged(gateway, paid.nanoUsd)
+      },
     }),
     gateways: config.gateways,
     priceOf,
@@ -140,6 +159,7 @@ function runNode({
     try {
       await agent.left
     } finally {
+      await ious.close()
       await engine.close()
       unlock()
     }

@@ -25,6 +25,7 @@ const GUARDED: readonly (readonly [Scope, string, string, unknown?])[] = [
     '/v1/accounts/:my-account/credits',
     { amount_usd: '1', idempotency_key: 'x' },
   ],
+  ['operator', 'GET', '/v1/payouts/operation'],
   ['account', 'POST', '/v1/channels', {}],
   ['account', 'GET', '/v1/channels'],
   ['account', 'POST', `/v1/channels/${CHANNEL}/vouchers`, {}],
@@ -60,6 +61,13 @@ const OPEN = [
   '/.well-known/agent-registration.json',
 ]
 
+/** Open as well, and here nothing is paid on chain. */
+const PAYOUTS = [
+  '/v1/payouts',
+  '/v1/payouts/epochs/1/leaves',
+  `/v1/payouts/leaves/0x${'a'.repeat(40)}`,
+  `/v1/payouts/accounts/0x${'a'.repeat(40)}`,
+]
 /** Open as well, and here nothing is settled on a chain. */
 const SETTLED = [
   ['GET', '/v1/chain', undefined],
@@ -108,6 +116,7 @@ describe('access', () => {
       )
     const covered = [
       ...GUARDED.map(([, method, path]) => `${method} ${asTemplate(path)}`),
+      ...[...OPEN, ...PAYOUTS].map((path) => `GET ${asTemplate(path)}`),
       ...OPEN.map((path) => `GET ${asTemplate(path)}`),
       ...SETTLED.map(([method, path]) => `${method} ${path}`),
     ]
@@ -118,6 +127,8 @@ describe('access', () => {
   it('leaves open what everybody may see', async () => {
     const { ask } = await setupControl()
     for (const path of OPEN) assert.equal((await ask(null, 'GET', path)).status, 200, path)
+    for (const path of PAYOUTS)
+      assert.equal((await ask(null, 'GET', path)).code, 'settlement_off', path)
     for (const [method, path, body] of SETTLED)
       assert.equal((await ask(null, method, path, body)).code, 'settlement_off', path)
   })
@@ -158,6 +169,8 @@ const asTemplate = (path: string) =>
     .replace('lease_1', '{lease}')
     .replace(CHANNEL, '{id}')
     .replace('snap_1', '{snapshot}')
+    .replace('/epochs/1/', '/epochs/{number}/')
+    .replace(/0xa+/, '{address}')
 
 /** The hot path's routes, whose keys its own tests check. */
 const INFERENCE = /^\/v1\/(models(\/\{id\})?|chat\/completions|completions|embeddings)$/

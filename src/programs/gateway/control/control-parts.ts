@@ -5,6 +5,7 @@ import type { OfferedModel } from '../../../core/protocol/offer.ts'
 import type { NodeLink } from '../../../io/link/node-link.ts'
 import type { ApiKey, NodeRecord, Scope, Store } from '../../../io/store/store.ts'
 import type { Logger } from '../../../io/telemetry/logger.ts'
+import type { PayoutService } from '../money/payouts.ts'
 import type { Topups } from '../x402/topups.ts'
 import type { LeaseService } from '../leases/lease-service.ts'
 import type { SettlementDesk } from '../money/channel-service.ts'
@@ -22,6 +23,8 @@ export type ControlParts = {
   }
   /** Null: this gateway deals in requests only. */
   readonly leases: LeaseService | null
+  /** Null or left out: this gateway pays nothing on chain. */
+  readonly payouts?: PayoutService | null
   /** Null: nothing is settled on a chain. */
   readonly settlement: SettlementDesk | null
   /** Payments into accounts by x402; absent: none are taken. */

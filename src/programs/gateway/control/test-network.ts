@@ -275,6 +275,8 @@ function linkOf(node: string): NodeLink {
     open: () => ({ cancel: () => {}, forget: () => {}, grant: () => {} }),
     ping: () => Promise.resolve(true),
     openTunnel: () => Promise.reject(new Error('no tunnels here')),
+    payout: null,
+    tellPayout: () => {},
     lease: () => {},
     acknowledge: () => {},
     close: () => {},
