@@ -18,15 +18,13 @@ export const chainAnswer = z.looseObject({
   token: z.looseObject({
     address: hexOf(20),
     symbol: z.string().max(16),
-    name: z.string().max(64),
-    version: z.string().max(16),
     decimals: z.number().int().min(0).max(36),
   }),
   contracts: z.looseObject({ channels: hexOf(20), collector: hexOf(20).nullish() }),
   operator: hexOf(20),
   finality_depth: z.number().int().min(0).max(100_000),
-  min_withdraw_delay_s: z.number().int().min(0),
-  step_units: units,
+  min_withdraw_delay_seconds: z.number().int().min(0),
+  voucher_step: units,
   rpc_url: z.string().nullish(),
 })
 export type ChainAnswer = z.output<typeof chainAnswer>
@@ -35,10 +33,10 @@ export type ChainAnswer = z.output<typeof chainAnswer>
 export const channelAnswer = z.looseObject({
   id: hexOf(32),
   state: z.string(),
-  balance_units: units,
-  ceiling_units: units,
-  charged_units: units,
-  claimed_units: units,
+  deposit: units,
+  ceiling: units,
+  charged: units,
+  claimed: units,
 })
 export type ChannelAnswer = z.output<typeof channelAnswer>
 

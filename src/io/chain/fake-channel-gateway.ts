@@ -21,14 +21,17 @@ export type FakeChannel = {
   state: string
 }
 
-export type FakeChannelGateway = Awaited<ReturnType<typeof fakeChannelGateway>>
-
 /** Any other path costs `priceUnits`, and answers with the request's body. */
 export async function fakeChannelGateway(of: {
   readonly chainId: number
   readonly channels: Address
   readonly priceUnits: bigint
   readonly stepUnits: bigint
+  /** Answers what it knows, and says whether it did. */
+  readonly first?: (request: IncomingMessage, response: ServerResponse) => Promise<boolean>
+  readonly onVoucher?: (id: Hex, ceiling: bigint, signature: Hex) => void
+  /** What a request is answered with that was paid. */
+  readonly answer?: (path: string, body: string, response: ServerResponse) => void
 }) {
   const typed = channelsTypedData({ chainId: of.chainId, verifyingContract: of.channels })
   const known = new Map<Hex, FakeChannel>()
@@ -56,6 +59,7 @@ export async function fakeChannelGateway(of: {
       return refuse(response, 402, 'voucher_above_deposit')
     if (maxClaimableAmount <= channel.ceilingUnits) return refuse(response, 409, 'voucher_stale')
     channel.ceilingUnits = maxClaimableAmount
+    of.onVoucher?.(id, maxClaimableAmount, signature)
     state.vouchers.push({ channelId: id, ceiling: maxClaimableAmount })
     if (state.dropVoucher === 'after') return void request.socket.destroy()
     sendJson(response, 200, channelJson(channel))
@@ -66,8 +70,9 @@ export async function fakeChannelGateway(of: {
     state.requests.push({ path, authorization: request.headers.authorization ?? null })
     const [, id] = /^\/v1\/channels\/(0x[0-9a-f]{64})\/vouchers$/.exec(path) ?? []
     if (isHex(id, 32)) return take(id, request, response)
-    if (path === '/v1/channels')
+    if (path === '/v1/channels' && request.method === 'GET')
       return sendJson(response, 200, { data: [...known.values()].map(channelJson) })
+    if (await of.first?.(request, response)) return
     const body = await readAll(request)
     const channel = [...known.values()].find((one) => one.state === 'open')
     if (!channel) return refuse(response, 402, 'insufficient_balance')
@@ -80,6 +85,7 @@ export async function fakeChannelGateway(of: {
       })
     channel.chargedUnits = need
     state.served += 1
+    if (of.answer) return of.answer(path, body, response)
     sendJson(response, 200, { path, body })
   }
 
@@ -90,6 +96,7 @@ export async function fakeChannelGateway(of: {
   return {
     state,
     url: `http://127.0.0.1:${typeof bound === 'object' ? bound?.port : 0}`,
+    channel: (id: Hex) => known.get(id),
     know: (channel: Pick<FakeChannel, 'id' | 'payer' | 'balanceUnits'>): FakeChannel => {
       const one = { ...channel, ceilingUnits: 0n, chargedUnits: 0n, state: 'open' }
       known.set(channel.id, one)
@@ -102,19 +109,19 @@ export async function fakeChannelGateway(of: {
   }
 }
 
-const channelJson = (channel: FakeChannel) => ({
+export const channelJson = (channel: FakeChannel) => ({
   id: channel.id,
   state: channel.state,
-  balance_units: String(channel.balanceUnits),
-  ceiling_units: String(channel.ceilingUnits),
-  charged_units: String(channel.chargedUnits),
-  claimed_units: '0',
+  deposit: String(channel.balanceUnits),
+  ceiling: String(channel.ceilingUnits),
+  charged: String(channel.chargedUnits),
+  claimed: '0',
 })
 
 function refuse(response: ServerResponse, status: number, code: string, details?: object): void {
   sendJson(response, status, { error: { message: `fake: ${code}`, type: 'x', code, details } })
 }
 
-function sendJson(response: ServerResponse, status: number, value: unknown): void {
+export function sendJson(response: ServerResponse, status: number, value: unknown): void {
   response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(value))
 }

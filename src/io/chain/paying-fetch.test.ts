@@ -183,6 +183,7 @@ describe('a fetch that pays', TIMEOUT, () => {
     const told = new EventEmitter()
     const { pay, gateway } = await setup(t, {
       options: {
+        lookEveryMs: 0,
         onVoucher: ({ maxClaimableAmount }) => {
           heard.push(maxClaimableAmount)
           told.emit(String(heard.length))

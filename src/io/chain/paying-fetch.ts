@@ -7,7 +7,7 @@
  * import { openWallet, payingFetch } from 'baseload/pay'
  *
  * const gateway = 'https://gateway.example'
- * const password = process.env.BASELOAD_WALLET_PASSWORD
+ * const password = process.env.BASELOAD_WALLET_PASSWORD ?? ''
  * const wallet = await openWallet({ home: '/home/me/.baseload', name: 'main', password })
  * const fetch = payingFetch({ wallet, gateway, budgetUnits: 2_000_000n }) // 2 USDC
  * const client = new OpenAI({ baseURL: `${gateway}/v1`, apiKey: process.env.BASELOAD_API_KEY, fetch })
@@ -30,7 +30,6 @@ export { openWallet, type SignedVoucher, type Wallet } from './wallet.ts'
 const MAX_ROUNDS = 8
 /** A 402 is short; more is somebody else's answer. */
 const MAX_REFUSAL_BYTES = 64 * 1024
-/** How often the gateway is asked what is left, beside the requests. */
 const LOOK_EVERY_MS = 30_000
 
 export type PayingFetchOptions = {
@@ -40,8 +39,10 @@ export type PayingFetchOptions = {
   /** All that may ever be signed for this gateway, where that is less than the wallet's own budget. */
   readonly budgetUnits?: bigint
   readonly fetch?: typeof fetch
+  /** How often the gateway is asked, beside the requests, what is left: 30 s. */
+  readonly lookEveryMs?: number
   /** Hears of each voucher that the gateway took. */
-  readonly onVoucher?: (voucher: SignedVoucher) => void
+  readonly onVoucher?: (voucher: SignedVoucher) => void | Promise<void>
 }
 
 /**
@@ -97,7 +98,7 @@ class VoucherDesk {
   readonly #running = new Map<Hex, Promise<void>>()
   /** By channel: the highest ceiling that the gateway took, and after how many vouchers. */
   readonly #taken = new Map<Hex, { ceiling: bigint; count: number }>()
-  #lookedAt = Number.NEGATIVE_INFINITY
+  #lookedAt = performance.now()
   /** How many vouchers were taken so far. */
   count = 0
 
@@ -143,7 +144,8 @@ class VoucherDesk {
    * refuse. What goes wrong here shows at the next refusal.
    */
   look(headers: Headers): void {
-    if (performance.now() - this.#lookedAt < LOOK_EVERY_MS) return
+    const { lookEveryMs = LOOK_EVERY_MS } = this.#options
+    if (performance.now() - this.#lookedAt < lookEveryMs) return
     this.#lookedAt = performance.now()
     void this.#topUpEarly(headers).catch(() => {})
   }
@@ -157,8 +159,7 @@ class VoucherDesk {
     if (!response.ok) return response.body?.cancel()
     const { data } = channelsAnswer.parse(await response.json())
     const low = data.find((one) => isLow(one, payee.stepUnits))
-    if (low !== undefined)
-      await this.pay({ channelId: low.id, ceiling: low.ceiling_units + 1n }, headers)
+    if (low !== undefined) await this.pay({ channelId: low.id, ceiling: low.ceiling + 1n }, headers)
   }
 
   async #deliver(voucher: SignedVoucher, headers: Headers): Promise<void> {
@@ -178,16 +179,16 @@ class VoucherDesk {
       })
     this.count += 1
     this.#taken.set(channelId, { ceiling: maxClaimableAmount, count: this.count })
-    this.#options.onVoucher?.(voucher)
+    await this.#options.onVoucher?.(voucher)
   }
 }
 
 /** A quarter of a step is left, of a channel that is being spent. */
 const isLow = (of: ChannelAnswer, stepUnits: bigint): boolean =>
   of.state === 'open' &&
-  of.charged_units > 0n &&
-  of.ceiling_units < of.balance_units &&
-  of.ceiling_units - of.charged_units < stepUnits / 4n
+  of.charged > 0n &&
+  of.ceiling < of.deposit &&
+  of.ceiling - of.charged < stepUnits / 4n
 
 function authOf(headers: Headers): Record<string, string> {
   const authorization = headers.get('authorization')

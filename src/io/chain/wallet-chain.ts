@@ -7,6 +7,7 @@ import {
   erc20Abi,
   http,
   keccak256,
+  parseAbi,
   toHex,
   type PublicClient,
 } from 'viem'
@@ -15,6 +16,14 @@ import { Fault } from '../../core/base/refusal.ts'
 import type { ChannelConfig } from '../../core/ledger/channel-config.ts'
 import { channelsAbi } from './abi/channels.ts'
 import { mockUsdcAbi } from './abi/mock-usdc.ts'
+
+const TOKEN_ABI = [
+  ...mockUsdcAbi,
+  ...parseAbi(['function version() view returns (string)']),
+] as const
+
+/** Of a token's EIP-712 domain. */
+export type TokenDomain = { readonly name: string; readonly version: string }
 
 export type OnChain = {
   /** All deposited less what was returned; what was claimed included. */
@@ -36,8 +45,8 @@ export type PayerChain = {
   /** As the contract computes it. */
   channelId(contract: Address, config: ChannelConfig): Promise<Hex | null>
   allowance(token: Address, owner: Address, spender: Address): Promise<bigint>
-  /** Whether the token takes signed transfers (EIP-3009). */
-  hasAuthorizations(token: Address, owner: Address): Promise<boolean>
+  /** What its signed transfers (EIP-3009) are signed for; null: it takes none. */
+  signedTransfers(token: Address, owner: Address): Promise<TokenDomain | null>
   /** Seconds since 1970, by the newest block: what the contract goes by. */
   now(): Promise<number>
 }
@@ -96,10 +105,7 @@ function payerChain(client: PublicClient, rpcUrl: string, chainId: number): Paye
     channelId: async (contract, config) =>
       ask(async () => {
         const of = { abi: channelsAbi, address: contract, functionName: 'getChannelId' } as const
-        return client.readContract({ ...of, args: [config] }).catch((error: unknown) => {
-          if (isRevert(error)) return null
-          throw error
-        })
+        return client.readContract({ ...of, args: [config] }).catch(orNull)
       }),
     allowance: async (token, owner, spender) =>
       ask(async () =>
@@ -110,20 +116,33 @@ function payerChain(client: PublicClient, rpcUrl: string, chainId: number): Paye
           args: [owner, spender],
         }),
       ),
-    hasAuthorizations: async (token, owner) =>
-      ask(async () => {
-        const of = { abi: mockUsdcAbi, address: token, functionName: 'authorizationState' } as const
-        const args = [owner, toHex(0, { size: 32 })] as const
-        return client.readContract({ ...of, args }).then(
-          () => true,
-          (error: unknown) => {
-            if (isRevert(error)) return false
-            throw error
-          },
-        )
-      }),
+    signedTransfers: async (token, owner) => ask(async () => signedTransfers(client, token, owner)),
     now: async () => ask(async () => Number((await client.getBlock()).timestamp)),
   }
+}
+
+function orNull(error: unknown): null {
+  if (isRevert(error)) return null
+  throw error
+}
+
+/** As the token says it itself: by ERC-5267, or as USDC does. */
+async function signedTransfers(
+  client: PublicClient,
+  address: Address,
+  owner: Address,
+): Promise<TokenDomain | null> {
+  const of = { abi: TOKEN_ABI, address } as const
+  const args = [owner, toHex(0, { size: 32 })] as const
+  const state = { ...of, functionName: 'authorizationState', args } as const
+  if ((await client.readContract(state).catch(orNull)) === null) return null
+  const domain = await client.readContract({ ...of, functionName: 'eip712Domain' }).catch(orNull)
+  if (domain !== null) return { name: domain[1], version: domain[2] }
+  const [name, version] = await Promise.all([
+    client.readContract({ ...of, functionName: 'name' }).catch(orNull),
+    client.readContract({ ...of, functionName: 'version' }).catch(orNull),
+  ])
+  return name === null || version === null ? null : { name, version }
 }
 
 /** What the node of the chain cannot do is a fault of the world, in one line. */

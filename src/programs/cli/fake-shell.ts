@@ -16,7 +16,7 @@ type Handler = (request: IncomingMessage, response: ServerResponse) => unknown
 
 export function setup(env: NodeJS.ProcessEnv = {}) {
   const home = mkdtempSync(join(tmpdir(), 'baseload-cli-'))
-  const stop = new AbortController()
+  let stop = new AbortController()
   const servers: ReturnType<typeof createServer>[] = []
   let [out, err] = ['', '']
   const stdin = Object.assign(new PassThrough(), {
@@ -37,7 +37,12 @@ export function setup(env: NodeJS.ProcessEnv = {}) {
   const shell: Shell = {
     stdio: { stdin, stdout, stderr },
     env: { ...env, BASELOAD_HOME: home },
-    stops: { stop: stop.signal, kill: new AbortController().signal },
+    stops: {
+      get stop() {
+        return stop.signal
+      },
+      kill: new AbortController().signal,
+    },
     terminal: {
       out: async (text) => void (out += text),
       err: (text) => void (err += text),
@@ -64,6 +69,8 @@ export function setup(env: NodeJS.ProcessEnv = {}) {
     stdout,
     listen,
     interrupt: () => stop.abort(),
+    /** As a new process, that nobody has interrupted. */
+    renew: () => void (stop = new AbortController()),
     /** What was printed so far, while a command runs. */
     printed: () => ({ out, err }),
     /** An address where nobody listens. */

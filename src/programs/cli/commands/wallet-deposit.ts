@@ -18,6 +18,7 @@ import {
   collectorData,
   depositCall,
   type PayerChain,
+  type TokenDomain,
 } from '../../../io/chain/wallet-chain.ts'
 import { runTransaction, type Run } from '../../../io/chain/wallet-transaction.ts'
 import { signVoucher, type Wallet } from '../../../io/chain/wallet.ts'
@@ -128,8 +129,8 @@ async function showPlan(of: Deposit, book: Book, units: bigint): Promise<void> {
   throw new Failure(EXIT.usage, 'nothing was sent', { code: 'not_agreed' })
 }
 
-const delayOf = ({ min_withdraw_delay_s }: ChainAnswer): number =>
-  Math.max(MIN_DELAY_S, min_withdraw_delay_s)
+const delayOf = ({ min_withdraw_delay_seconds }: ChainAnswer): number =>
+  Math.max(MIN_DELAY_S, min_withdraw_delay_seconds)
 
 async function checkBalances({ wallet, chain, payee }: Deposit, units: bigint): Promise<void> {
   const { tokenUnits, wei } = await chain.balances(wallet.address, payee.token.address)
@@ -193,10 +194,10 @@ async function payIn(of: Deposit, channel: BookChannel, units: bigint): Promise<
     signal: shell.stops.stop,
   })
   const { collector } = of.terms.contracts
-  const bySignature =
-    of.flags['approve'] !== true &&
-    collector &&
-    (await chain.hasAuthorizations(payee.token.address, wallet.address))
+  const domain =
+    of.flags['approve'] === true || !collector
+      ? null
+      : await chain.signedTransfers(payee.token.address, wallet.address)
   if ((await chain.channelId(payee.channels, channel.config)) !== channel.id)
     throw new Failure(EXIT.refused, `${payee.channels} is not the contract Channels`, {
       code: 'contract_unknown',
@@ -204,12 +205,13 @@ async function payIn(of: Deposit, channel: BookChannel, units: bigint): Promise<
     })
   const purpose = `deposit:${channel.id}`
   const begun = (await wallet.book.read()).transactions.some((one) => one.purpose === purpose)
-  if (!bySignature && !begun) await approve(of, run('approval', 0), units)
+  if (domain === null && !begun) await approve(of, run('approval', 0), units)
   await runTransaction(
     run('deposit', payee.finalityDepth),
     purpose,
     async () => {
-      const by = bySignature ? await authorize(of, channel.id, units, collector) : null
+      const by =
+        domain && collector ? await authorize(of, channel.id, units, { collector, domain }) : null
       return { ...depositCall(payee.channels, channel.config, units, by), amountUnits: units }
     },
     (book, amount) =>
@@ -233,17 +235,17 @@ async function approve({ wallet, chain, payee }: Deposit, run: Run, units: bigin
 }
 
 async function authorize(
-  { wallet, payee, terms, chain }: Deposit,
+  { wallet, payee, chain }: Deposit,
   channelId: Hex,
   units: bigint,
-  collector: Address,
+  { collector, domain }: { collector: Address; domain: TokenDomain },
 ): Promise<{ collector: Address; data: Hex }> {
   const { privateKey } = await wallet.unlock()
   const salt = BigInt(hexOf(randomBytes(32)))
   const validBefore = BigInt(await chain.now()) + AUTHORIZATION_S
   const authorization = authorizationOf({
     chainId: payee.chainId,
-    token: terms.token,
+    token: { address: payee.token.address, ...domain },
     payer: wallet.address,
     collector,
     units,

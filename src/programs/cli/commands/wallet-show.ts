@@ -164,15 +164,15 @@ function notesOf({ channel, final }: SeenChannel, said: Said, { token }: Payee):
       ...notes,
       'the gateway does not know it; `baseload wallet deposit` binds one that is new',
     ]
-  if (theirs.ceiling_units > channel.signedUnits)
-    notes.push(`the gateway says that ${amount(theirs.ceiling_units)} is signed`)
-  if (theirs.ceiling_units < channel.signedUnits)
-    notes.push(`the gateway has not got the newest voucher, only ${amount(theirs.ceiling_units)}`)
-  if (theirs.charged_units > theirs.ceiling_units)
-    notes.push(`the gateway counts ${amount(theirs.charged_units)} as spent, more than is signed`)
-  if (theirs.balance_units !== final.balanceUnits)
-    notes.push(`the gateway sees ${amount(theirs.balance_units)} deposited`)
-  if (theirs.claimed_units !== final.claimedUnits)
-    notes.push(`the gateway sees ${amount(theirs.claimed_units)} claimed`)
+  if (theirs.ceiling > channel.signedUnits)
+    notes.push(`the gateway says that ${amount(theirs.ceiling)} is signed`)
+  if (theirs.ceiling < channel.signedUnits)
+    notes.push(`the gateway has not got the newest voucher, only ${amount(theirs.ceiling)}`)
+  if (theirs.charged > theirs.ceiling)
+    notes.push(`the gateway counts ${amount(theirs.charged)} as spent, more than is signed`)
+  if (theirs.deposit !== final.balanceUnits)
+    notes.push(`the gateway sees ${amount(theirs.deposit)} deposited`)
+  if (theirs.claimed !== final.claimedUnits)
+    notes.push(`the gateway sees ${amount(theirs.claimed)} claimed`)
   return notes
 }

@@ -55,15 +55,15 @@ export function payeeOf(
     rpcUrl: of.rpcUrl,
     finalityDepth: terms.finality_depth,
     budgetUnits: before?.budgetUnits ?? null,
-    stepUnits: before?.stepUnits ?? terms.step_units,
+    stepUnits: before?.stepUnits ?? terms.voucher_step,
     atOnceUnits: before?.atOnceUnits ?? atOnceOf(terms),
   }
 }
 
 /** Ten steps, and a whole token at least: an hour of a lease is held at once. */
-const atOnceOf = ({ step_units, token }: ChainAnswer): bigint => {
+const atOnceOf = ({ voucher_step, token }: ChainAnswer): bigint => {
   const whole = 10n ** BigInt(token.decimals)
-  return step_units * STEPS_AT_ONCE > whole ? step_units * STEPS_AT_ONCE : whole
+  return voucher_step * STEPS_AT_ONCE > whole ? voucher_step * STEPS_AT_ONCE : whole
 }
 
 /** What the wallet knows of this receiver. */

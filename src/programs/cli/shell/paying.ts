@@ -40,7 +40,7 @@ async function chooseSend(access: Access, shell: Shell, quiet: boolean): Promise
     password: async () =>
       readPassword(passwordFile ?? undefined, shell, `Password of wallet '${name}': `),
   })
-  const onVoucher = async (voucher: { maxClaimableAmount: bigint; channelId: string }) => {
+  const onVoucher = async (voucher: { maxClaimableAmount: bigint }): Promise<void> => {
     const { payees } = await wallet.book.read()
     const token = payees.find(({ origins }) => origins.includes(new URL(gateway).origin))?.token
     const amount = formatUnits(voucher.maxClaimableAmount, token?.decimals ?? 0)
@@ -50,7 +50,7 @@ async function chooseSend(access: Access, shell: Shell, quiet: boolean): Promise
   return payingFetch({
     wallet,
     gateway,
-    ...(quiet ? {} : { onVoucher: (voucher) => void onVoucher(voucher).catch(() => {}) }),
+    ...(quiet ? {} : { onVoucher }),
   })
 }
 
