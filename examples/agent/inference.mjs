@@ -10,7 +10,9 @@ export async function readJson(url, init) {
   const response = await fetch(url, init)
   const text = await response.text()
   if (response.ok) return JSON.parse(text)
-  throw new Error(`${init?.method ?? 'GET'} ${url} answered ${response.status}: ${text.slice(0, 500)}`)
+  throw new Error(
+    `${init?.method ?? 'GET'} ${url} answered ${response.status}: ${text.slice(0, 500)}`,
+  )
 }
 
 /** The model that the budget lasts longest with, of those that chat. */
@@ -38,7 +40,8 @@ export function openShop({ gateway, chain, purse, signer, folder, budget }) {
   const asset = chain.token.address
   const client = x402Client.fromConfig({
     schemes: [{ network, client: scheme }],
-    spendControls: { allowedAssets: [{ network, asset, maxAmountPerPayment: String(budget) }] },
+    // The purse says how much; this only names the token.
+    spendControls: { allowedAssets: [{ network, asset, maxAmountPerPayment: String(10n ** 15n) }] },
   })
   let refused = null
   client.onPaymentCreationFailure(async ({ error }) => {
@@ -61,7 +64,8 @@ export function openShop({ gateway, chain, purse, signer, folder, budget }) {
     }).catch((error) => {
       throw refused ?? error
     })
-    if (!response.ok) throw new Error(`${response.status}: ${(await response.text()).slice(0, 500)}`)
+    if (!response.ok)
+      throw new Error(`${response.status}: ${(await response.text()).slice(0, 500)}`)
     const { text, bill } = onText ? await readStream(response, onText) : await readWhole(response)
     const { extra } = decodePaymentResponseHeader(response.headers.get('payment-response'))
     const { channelId, chargedCumulativeAmount } = extra.channelState

@@ -1,6 +1,15 @@
 // A budget that holds. Every signature that moves money passes here, and is written down before it is made: whatever
 // happens to this program, all that it ever signed with one purse is at most its budget.
-import { closeSync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, rmSync, writeSync } from 'node:fs'
+import {
+  closeSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeSync,
+} from 'node:fs'
 import { join } from 'node:path'
 
 /** The purse refused to sign. */
@@ -28,7 +37,9 @@ export class Purse {
 
   /** Signed ceilings and top-ups: the most that can ever be taken. */
   get signed() {
-    return sum(Object.values(this.#state.ceilings)) + sum(this.#state.topUps.map(({ units }) => units))
+    return (
+      sum(Object.values(this.#state.ceilings)) + sum(this.#state.topUps.map(({ units }) => units))
+    )
   }
 
   /** What has left the wallet for channels and accounts, or may still leave it. */
@@ -59,6 +70,10 @@ export class Purse {
   }
 
   /** x402's clients sign with this: the wallet's account, behind the budget. */
+  get address() {
+    return this.#state.address
+  }
+
   signer(account, readContract) {
     return {
       address: account.address,
@@ -94,7 +109,10 @@ export class Purse {
       if (ceiling <= had) return // signed before
       this.#check(this.signed - had + ceiling, ceiling - had)
       ceilings[message.channelId] = String(ceiling)
-    } else if (primaryType === 'ReceiveWithAuthorization' || primaryType === 'TransferWithAuthorization') {
+    } else if (
+      primaryType === 'ReceiveWithAuthorization' ||
+      primaryType === 'TransferWithAuthorization'
+    ) {
       const units = BigInt(message.value)
       const topUp = primaryType === 'TransferWithAuthorization'
       if (topUp) this.#check(this.signed + units, units)
@@ -116,7 +134,9 @@ export class Purse {
       return JSON.parse(readFileSync(join(this.#folder, 'purse.json'), 'utf8'))
     } catch (error) {
       if (error.code === 'ENOENT') return null
-      throw new Error(`${this.#folder}/purse.json cannot be read: what was spent is not known`, { cause: error })
+      throw new Error(`${this.#folder}/purse.json cannot be read: what was spent is not known`, {
+        cause: error,
+      })
     }
   }
 

@@ -1,0 +1,195 @@
+/** The example as it is published, as a process of its own: an agent with a budget, on a network that is paid on chain. */
+import assert from 'node:assert/strict'
+import { spawn, type ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { describe, it, type TestContext } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import { erc20Abi, type Hex } from 'viem'
+import { channelsAbi } from '../../src/io/chain/abi/channels.ts'
+import { tenantLedger } from '../../src/io/store/store.ts'
+import { accountOfChannel } from '../../src/programs/gateway/x402/payer-accounts.ts'
+import { paidNetwork, type PaidNetwork } from '../support/paid-network.ts'
+
+const AGENT = fileURLToPath(new URL('../../../examples/agent/agent.mjs', import.meta.url))
+const HERE = existsSync(AGENT)
+  ? AGENT
+  : fileURLToPath(new URL('../../examples/agent/agent.mjs', import.meta.url))
+
+describe('the agent of examples/agent', { timeout: 240_000 }, () => {
+  it('buys answers until its budget refuses, and its table is what chain and ledger say', async (t) => {
+    const net = await paidNetwork(t, { config: { x402MinDepositUsd: '0.0001' } })
+    const agent = await newAgent(t, net, '0.002')
+    const { table, said } = await agent.run(['--job-budget', '0'])
+    assert.equal(table.money, 'test money')
+    assert.match(said, /not even the shortest answer is within the budget/)
+    assert.ok(table.answers.bought > 3, `${table.answers.bought} answers`)
+    assert.equal(table.answers.receipts_broken, 0)
+    assert.equal(table.answers.receipts_verified, table.answers.bought)
+    await checkBooks(net, agent, table, 2_000n)
+  })
+
+  it('pays into an account, and goes on when no machine can be hired', async (t) => {
+    const net = await paidNetwork(t, { config: { x402MinDepositUsd: '0.0001' } })
+    const agent = await newAgent(t, net, '0.003')
+    const { table, said } = await agent.run(['--job-budget', '0.001'])
+    assert.match(said, /no job was (hired|done)/)
+    assert.equal(table.account.paid_in, '$0.001000')
+    const { account, key } = agent.purse().notes
+    assert.match(key ?? '', /^sk-/)
+    const { balanceNanoUsd } = await net.store.balance(tenantLedger(account ?? ''))
+    assert.equal(balanceNanoUsd, 1_000_000n)
+    assert.ok(!said.includes(key ?? ''), 'the key is in the purse only')
+    await checkBooks(net, agent, table, 3_000n)
+  })
+
+  it('never signs above its budget, however often it is killed and started again', async (t) => {
+    const net = await paidNetwork(t, { config: { x402MinDepositUsd: '0.0001' } })
+    const agent = await newAgent(t, net, '0.002')
+    for (let kill = 0; kill < 6; kill++) {
+      const child = agent.start(['--job-budget', '0'])
+      // The kills are spread over its start, its deposit and its answers.
+      const answers = kill
+      const dead = once(child, 'exit')
+      while (agent.answers() < answers && child.exitCode === null) await sleep(5)
+      await sleep(kill * 7)
+      child.kill('SIGKILL')
+      await dead
+    }
+    const { table } = await agent.run(['--job-budget', '0'])
+    await checkBooks(net, agent, table, 2_000n)
+  })
+
+  it('is one process at a time, and says what is missing', async (t) => {
+    const net = await paidNetwork(t, { config: { x402MinDepositUsd: '0.0001' } })
+    const agent = await newAgent(t, net, '0.002')
+    writeFileSync(`${agent.wallet}.purse.lock-test`, '')
+    const first = agent.start(['--job-budget', '0'])
+    while (!existsSync(join(`${agent.wallet}.purse`, 'lock'))) await sleep(5)
+    const second = await ended(agent.start(['--job-budget', '0']))
+    assert.equal(second.code, 1)
+    assert.match(second.err, /has the purse .* open/)
+    first.kill('SIGKILL')
+    await once(first, 'exit')
+    const bare = await ended(spawn(process.execPath, [HERE, '--gateway', net.url]))
+    assert.equal(bare.code, 2)
+    assert.match(bare.err, /missing: --wallet, --budget, --rpc/)
+  })
+})
+
+type Table = {
+  money: string
+  answers: {
+    bought: number
+    paid: string
+    cost_nano_usd: string
+    receipts_verified: number
+    receipts_broken: number
+  }
+  channel: { deposited: string; signed: string; unspent: string }
+  account: { paid_in: string; job: { result: number; cost_nano_usd: string } | null }
+  signed_in_all: string
+  left: string
+}
+type PurseFile = {
+  ceilings: Record<Hex, string>
+  deposits: { units: string }[]
+  topUps: { units: string }[]
+  notes: { account?: string; key?: string; bought?: { answers: number; nanoUsd: string } }
+}
+type Agent = Awaited<ReturnType<typeof newAgent>>
+
+const unitsIn = (usd: string): bigint => BigInt(usd.replace(/^\$|\./g, ''))
+
+/** What was signed, what moved on chain and what the ledger has: none of them above the budget, all of them alike. */
+async function checkBooks(net: PaidNetwork, agent: Agent, table: Table, budget: bigint) {
+  const { ceilings, deposits, topUps } = agent.purse()
+  const moved = sum([...deposits, ...topUps])
+  assert.ok(moved <= budget && unitsIn(table.signed_in_all) <= budget, JSON.stringify(table))
+  const has = await net.chain.client.readContract({
+    abi: erc20Abi,
+    address: net.chain.addresses.token,
+    functionName: 'balanceOf',
+    args: [agent.address],
+  })
+  assert.equal(agent.began - has, moved, 'what left the wallet is what the purse says')
+  assert.equal(unitsIn(table.channel.deposited), sum(deposits))
+  const [[channel, ceiling], ...others] = Object.entries(ceilings) as [[Hex, string]]
+  assert.equal(others.length, 0, 'one channel')
+  assert.ok(BigInt(ceiling) <= sum(deposits))
+  const { balance } = await channelOf(net, channel)
+  assert.equal(balance, sum(deposits))
+  let record = await net.store.channel(31_337, net.chain.addresses.channels, channel)
+  for (let i = 0; i < 100 && !record; i++) {
+    await sleep(50)
+    record = await net.store.channel(31_337, net.chain.addresses.channels, channel)
+  }
+  assert.ok(BigInt(record?.ceilingUnits ?? 0) <= BigInt(ceiling), 'the gateway has no more')
+  const { balanceNanoUsd } = await net.store.balance(tenantLedger(accountOfChannel(channel)))
+  const spent = BigInt(record?.ceilingUnits ?? 0) * 1000n - balanceNanoUsd
+  assert.ok(spent <= unitsIn(table.answers.paid) * 1000n + 999n, 'the ledger took what was told')
+  assert.ok(spent >= BigInt(table.answers.cost_nano_usd), 'and all that was bought')
+  const { sumNanoUsd, wrong } = await net.store.audit()
+  assert.deepEqual([sumNanoUsd, wrong], [0n, []])
+}
+
+const sum = (list: readonly { units: string }[]): bigint =>
+  list.reduce((all, { units }) => all + BigInt(units), 0n)
+
+async function channelOf(net: PaidNetwork, id: Hex) {
+  const [balance, totalClaimed] = await net.chain.client.readContract({
+    abi: channelsAbi,
+    address: net.chain.addresses.channels,
+    functionName: 'channels',
+    args: [id],
+  })
+  return { balance, totalClaimed }
+}
+
+async function newAgent(t: TestContext, net: PaidNetwork, budget: string) {
+  const folder = mkdtempSync(join(tmpdir(), 'baseload-agent-'))
+  const began = 10_000_000n
+  const { wallet } = await net.payer(began)
+  const file = join(folder, 'wallet')
+  writeFileSync(file, wallet.key, { mode: 0o600 })
+  const children: ChildProcess[] = []
+  t.after(() => {
+    for (const child of children) child.kill('SIGKILL')
+    rmSync(folder, { recursive: true, force: true })
+  })
+  const start = (more: readonly string[]): ChildProcess => {
+    const flags = ['--gateway', net.url, '--wallet', file, '--budget', budget]
+    const args = [HERE, ...flags, '--rpc', net.chain.url, '--json', ...more]
+    const child = spawn(process.execPath, args)
+    children.push(child)
+    return child
+  }
+  const purse = (): PurseFile =>
+    JSON.parse(readFileSync(join(`${file}.purse`, 'purse.json'), 'utf8'))
+  return {
+    address: wallet.address,
+    wallet: file,
+    began,
+    start,
+    purse,
+    answers: () =>
+      existsSync(join(`${file}.purse`, 'purse.json')) ? (purse().notes.bought?.answers ?? 0) : 0,
+    async run(more: readonly string[]) {
+      const { code, out, err } = await ended(start(more))
+      assert.equal(code, 0, err)
+      const table: Table = JSON.parse(out)
+      return { table, said: err }
+    },
+  }
+}
+
+async function ended(child: ChildProcess) {
+  const said = { out: '', err: '' }
+  child.stdout?.setEncoding('utf8').on('data', (text: string) => (said.out += text))
+  child.stderr?.setEncoding('utf8').on('data', (text: string) => (said.err += text))
+  const [code]: unknown[] = await once(child, 'close')
+  return { code, ...said }
+}
