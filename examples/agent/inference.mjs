@@ -6,6 +6,9 @@ import { decodePaymentResponseHeader, wrapFetchWithPayment, x402Client } from '@
 import { provenReceiptSchema, verifyReceipt } from 'baseload/verify'
 import { BudgetReached } from './purse.mjs'
 
+/** The gateway did not take the payment, and did not answer. */
+export class NotPaid extends Error {}
+
 export async function readJson(url, init) {
   const response = await fetch(url, init)
   const text = await response.text()
@@ -64,8 +67,10 @@ export function openShop({ gateway, chain, purse, signer, folder, budget }) {
     }).catch((error) => {
       throw refused ?? error
     })
-    if (!response.ok)
-      throw new Error(`${response.status}: ${(await response.text()).slice(0, 500)}`)
+    if (!response.ok) {
+      const why = `${response.status}: ${(await response.text()).slice(0, 500)}`
+      throw response.status === 402 ? new NotPaid(why) : new Error(why)
+    }
     const { text, bill } = onText ? await readStream(response, onText) : await readWhole(response)
     const { extra } = decodePaymentResponseHeader(response.headers.get('payment-response'))
     const { channelId, chargedCumulativeAmount } = extra.channelState

@@ -8,7 +8,7 @@ import { ExactEvmScheme } from '@x402/evm/exact/client'
 import { wrapFetchWithPayment, x402Client } from '@x402/fetch'
 import { readJson } from './inference.mjs'
 
-const LIMIT = 200_000
+const LIMIT = 100_000
 const WAIT_MS = 180_000
 
 /** An API key of the payer's own account with so many dollars in it. It is told once: kept in the purse at once. */
