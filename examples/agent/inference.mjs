@@ -18,13 +18,14 @@ export async function readJson(url, init) {
   )
 }
 
+const price = ({ pricing }) => Number(pricing.prompt) + Number(pricing.completion)
+
 /** The model that the budget lasts longest with, of those that chat. */
 export async function findModel(gateway, wanted) {
   const { data } = await readJson(`${gateway}/v1/models`)
-  const price = ({ pricing }) => Number(pricing.prompt) + Number(pricing.completion)
   const models = data.filter(({ id }) => wanted === undefined || id === wanted)
   if (models.length === 0) throw new Error(`${gateway} serves ${wanted ?? 'no model'} just now`)
-  return models.sort((a, b) => price(a) - price(b))[0]
+  return models.toSorted((a, b) => price(a) - price(b))[0]
 }
 
 /** `ask` buys one answer: { text, tokens, nanoUsd, toldUnits, receipts }. Throws BudgetReached when the purse does not pay for it. */

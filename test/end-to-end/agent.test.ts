@@ -1,23 +1,23 @@
-/** The example as it is published, as a process of its own: an agent with a budget, on a network that is paid on chain. */
+/** The example as it is published: an agent with a budget, on a network that is paid on chain. */
 import assert from 'node:assert/strict'
-import { spawn, type ChildProcess } from 'node:child_process'
+import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { describe, it, type TestContext } from 'node:test'
+import { after, before, describe, it, type TestContext } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { fileURLToPath } from 'node:url'
-import { erc20Abi, type Hex } from 'viem'
-import { channelsAbi } from '../../src/io/chain/abi/channels.ts'
+import { loadImage } from '../../src/io/runtime/images.ts'
 import { tenantLedger } from '../../src/io/store/store.ts'
-import { accountOfChannel } from '../../src/programs/gateway/x402/payer-accounts.ts'
+import { silentLogger } from '../../src/io/telemetry/logger.ts'
+import { nodeConfig } from '../../src/programs/node/config.ts'
+import { createFakeEngine } from '../../src/programs/node/fake-engine.ts'
+import { startNode } from '../../src/programs/node/main.ts'
+import { AGENT, checkBooks, ended, newAgent } from '../support/agent-run.ts'
+import { containersUnavailable } from '../support/container-engines.ts'
+import { imageArchive, makeLayer } from '../support/container-image.ts'
+import { openYard, type LeaseYard } from '../support/lease-network.ts'
 import { paidNetwork, type PaidNetwork } from '../support/paid-network.ts'
-
-const AGENT = fileURLToPath(new URL('../../../examples/agent/agent.mjs', import.meta.url))
-const HERE = existsSync(AGENT)
-  ? AGENT
-  : fileURLToPath(new URL('../../examples/agent/agent.mjs', import.meta.url))
 
 describe('the agent of examples/agent', { timeout: 240_000 }, () => {
   it('buys answers until its budget refuses, and its table is what chain and ledger say', async (t) => {
@@ -73,119 +73,57 @@ describe('the agent of examples/agent', { timeout: 240_000 }, () => {
     assert.match(second.err, /has the purse .* open/)
     first.kill('SIGKILL')
     await once(first, 'exit')
-    const bare = await ended(spawn(process.execPath, [HERE, '--gateway', net.url]))
+    const bare = await ended(spawn(process.execPath, [AGENT, '--gateway', net.url]))
     assert.equal(bare.code, 2)
     assert.match(bare.err, /missing: --wallet, --budget, --rpc/)
   })
 })
 
-type Table = {
-  money: string
-  answers: {
-    bought: number
-    paid: string
-    cost_nano_usd: string
-    receipts_verified: number
-    receipts_broken: number
-  }
-  channel: { deposited: string; signed: string; unspent: string }
-  account: { paid_in: string; job: { result: number; cost_nano_usd: string } | null }
-  signed_in_all: string
-  left: string
-}
-type PurseFile = {
-  ceilings: Record<Hex, string>
-  deposits: { units: string }[]
-  topUps: { units: string }[]
-  notes: { account?: string; key?: string; bought?: { answers: number; nanoUsd: string } }
-}
-type Agent = Awaited<ReturnType<typeof newAgent>>
+describe(
+  'the same with machines to hire',
+  { skip: containersUnavailable(), timeout: 300_000 },
+  () => {
+    let yard: LeaseYard
+    before(async () => (yard = await openYard()), { timeout: 300_000 })
+    after(() => yard.close(), { timeout: 60_000 })
 
-const unitsIn = (usd: string): bigint => BigInt(usd.replace(/^\$|\./g, ''))
+    it('hires one for its job, pays for the time, and closes it', async (t) => {
+      const net = await paidNetwork(t, { config: { x402MinDepositUsd: '0.0001' } })
+      await addLeasingNode(t, net, yard)
+      const agent = await newAgent(t, net, '0.1003')
+      const { table, said } = await agent.run([])
+      assert.match(said, /fetched http:.*: 9592 primes below 100000, as counted here/)
+      assert.equal(table.account.job?.result, 9592)
+      assert.equal(table.account.paid_in, '$0.100000')
+      const cost = BigInt(table.account.job?.cost_nano_usd ?? 0)
+      assert.ok(cost > 0n)
+      const { account = '' } = agent.purse().notes
+      const { balanceNanoUsd, heldNanoUsd } = await net.store.balance(tenantLedger(account))
+      assert.deepEqual([balanceNanoUsd, heldNanoUsd], [100_000_000n - cost, 0n])
+      assert.equal((await yard.docker.listContainers()).length, 0, 'nothing is left running')
+      await checkBooks(net, agent, table, 100_300n)
+    })
+  },
+)
 
-/** What was signed, what moved on chain and what the ledger has: none of them above the budget, all of them alike. */
-async function checkBooks(net: PaidNetwork, agent: Agent, table: Table, budget: bigint) {
-  const { ceilings, deposits, topUps } = agent.purse()
-  const moved = sum([...deposits, ...topUps])
-  assert.ok(moved <= budget && unitsIn(table.signed_in_all) <= budget, JSON.stringify(table))
-  const has = await net.chain.client.readContract({
-    abi: erc20Abi,
-    address: net.chain.addresses.token,
-    functionName: 'balanceOf',
-    args: [agent.address],
+/** A node that leases out the yard's containers; the image of the job is there, as no registry can be reached. */
+async function addLeasingNode(t: TestContext, net: PaidNetwork, { docker, engine }: LeaseYard) {
+  const layer = await makeLayer()
+  const config = { Env: ['PATH=/bin'], Cmd: ['sh'] }
+  await loadImage(docker, await imageArchive(layer, { name: 'busybox:1.37', config }))
+  await layer.remove()
+  const home = mkdtempSync(join(tmpdir(), 'baseload-agent-node-'))
+  const settings = nodeConfig.parse({
+    gateways: [net.url],
+    home,
+    models: [{ source: 'words.gguf', name: 'words' }],
+    drainSeconds: 1,
+    runtimeSocket: engine.socket,
   })
-  assert.equal(agent.began - has, moved, 'what left the wallet is what the purse says')
-  assert.equal(unitsIn(table.channel.deposited), sum(deposits))
-  const [[channel, ceiling], ...others] = Object.entries(ceilings) as [[Hex, string]]
-  assert.equal(others.length, 0, 'one channel')
-  assert.ok(BigInt(ceiling) <= sum(deposits))
-  const { balance } = await channelOf(net, channel)
-  assert.equal(balance, sum(deposits))
-  const [record] = await net.store.channelRecords([channel])
-  assert.ok(record, 'the gateway knows the channel')
-  assert.ok(record.ceilingUnits <= BigInt(ceiling), 'the gateway has no more')
-  const { balanceNanoUsd } = await net.store.balance(tenantLedger(accountOfChannel(channel)))
-  const spent = record.ceilingUnits * 1000n - balanceNanoUsd
-  assert.ok(spent <= unitsIn(table.answers.paid) * 1000n + 999n, 'the ledger took what was told')
-  assert.ok(spent >= BigInt(table.answers.cost_nano_usd), 'and all that was bought')
-  const { sumNanoUsd, wrong } = await net.store.audit()
-  assert.deepEqual([sumNanoUsd, wrong], [0n, []])
-}
-
-const sum = (list: readonly { units: string }[]): bigint =>
-  list.reduce((all, { units }) => all + BigInt(units), 0n)
-
-async function channelOf(net: PaidNetwork, id: Hex) {
-  const [balance, totalClaimed] = await net.chain.client.readContract({
-    abi: channelsAbi,
-    address: net.chain.addresses.channels,
-    functionName: 'channels',
-    args: [id],
+  const parts = { logger: silentLogger, say: () => {}, engine: createFakeEngine(), settleMs: 500 }
+  const node = await startNode(settings, parts)
+  t.after(async () => {
+    await node.stop()
+    rmSync(home, { recursive: true, force: true })
   })
-  return { balance, totalClaimed }
-}
-
-async function newAgent(t: TestContext, net: PaidNetwork, budget: string) {
-  const folder = mkdtempSync(join(tmpdir(), 'baseload-agent-'))
-  const began = 10_000_000n
-  const { wallet } = await net.payer(began)
-  const file = join(folder, 'wallet')
-  writeFileSync(file, wallet.key, { mode: 0o600 })
-  const children: ChildProcess[] = []
-  t.after(() => {
-    for (const child of children) child.kill('SIGKILL')
-    rmSync(folder, { recursive: true, force: true })
-  })
-  const start = (more: readonly string[]): ChildProcess => {
-    const flags = ['--gateway', net.url, '--wallet', file, '--budget', budget]
-    const args = [HERE, ...flags, '--rpc', net.chain.url, '--json', ...more]
-    const child = spawn(process.execPath, args)
-    children.push(child)
-    return child
-  }
-  const purse = (): PurseFile =>
-    JSON.parse(readFileSync(join(`${file}.purse`, 'purse.json'), 'utf8'))
-  return {
-    address: wallet.address,
-    wallet: file,
-    began,
-    start,
-    purse,
-    answers: () =>
-      existsSync(join(`${file}.purse`, 'purse.json')) ? (purse().notes.bought?.answers ?? 0) : 0,
-    async run(more: readonly string[]) {
-      const { code, out, err } = await ended(start(more))
-      assert.equal(code, 0, err)
-      const table: Table = JSON.parse(out)
-      return { table, said: err }
-    },
-  }
-}
-
-async function ended(child: ChildProcess) {
-  const said = { out: '', err: '' }
-  child.stdout?.setEncoding('utf8').on('data', (text: string) => (said.out += text))
-  child.stderr?.setEncoding('utf8').on('data', (text: string) => (said.err += text))
-  const [code]: unknown[] = await once(child, 'close')
-  return { code, ...said }
 }

@@ -2,13 +2,14 @@
 import assert from 'node:assert/strict'
 import { fork, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, it, type TestContext } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { z } from 'zod'
 import { hexOf } from '../../src/core/base/hex.ts'
+import { testChain } from '../../src/io/chain/test-chain.ts'
 import { VOUCHERS } from '../../src/io/store/channel-records.ts'
 import { createPostgresStore } from '../../src/io/store/postgres-store.ts'
 import { tenantLedger, type Store } from '../../src/io/store/store.ts'
@@ -123,6 +124,60 @@ describe('channels end to end', limit, () => {
   )
 
   it(
+    'are claimed and refunded by the gateway itself, over its own view of the chain',
+    limit,
+    async (t) => {
+      const chain = await testChain(t)
+      const folder = mkdtempSync(join(tmpdir(), 'baseload-channels-'))
+      t.after(() => rmSync(folder, { recursive: true, force: true }))
+      const contracts = join(folder, 'contracts.json')
+      writeFileSync(contracts, JSON.stringify(chain.addresses))
+      const operator = await chain.wallet()
+      const keyFile = join(folder, 'chain.key')
+      writeFileSync(keyFile, operator.key.slice(2), { mode: 0o600 })
+      const network = await smallNetwork(t, {
+        config: {
+          settlement: 'chain',
+          chainRpc: [chain.url],
+          chainContracts: contracts,
+          chainKeyFile: keyFile,
+          chainFinality: 2,
+          chainPollMs: 50,
+        },
+      })
+      const mining = setInterval(() => void chain.mine(1).catch(() => {}), 100)
+      t.after(() => clearInterval(mining))
+      const { store } = network
+      const account = await network.newTenant(0n)
+      const { key } = await network.newKey(account)
+      const view = new FakeChannelChain(chain, operator)
+      const payer = await TestPayer.start(view, 50_000n)
+      await payer.deposit(50_000n)
+      const config = payer.config
+      await network.until('it is bound', async () => {
+        const body = { config, voucher: wire(payer, 20_000n) }
+        return (await network.post('/v1/channels', body, { key })).status === 201
+      })
+      assert.equal((await network.post('/v1/chat/completions', hello, { key })).status, 200)
+      await network.post(`/v1/channels/${payer.channelId}/close`, {}, { key })
+      const deadline = Date.now() + 100_000
+      for (;;) {
+        const [channel] = await store.channelRecords([payer.channelId])
+        if (channel?.state === 'closed') break
+        assert.ok(Date.now() < deadline, `not closed: ${channel?.state}`)
+        await new Promise((resolve) => setTimeout(resolve, 50))
+      }
+      const usage = await store.usage(account, 0, Date.now() + 1_000)
+      const spent = usage.reduce((sum, { nanoUsd }) => sum + nanoUsd, 0n)
+      const claimed = (spent + 999n) / 1_000n
+      assert.ok(claimed > 0n)
+      assert.equal(await view.balanceOf(view.operator), claimed)
+      assert.equal(await view.balanceOf(config.payer), 50_000n - claimed)
+      await holds(store)
+    },
+  )
+
+  it(
     'lose no voucher that was acknowledged, and credit none twice, when the gateway is killed',
     limit,
     async (t) => {
@@ -202,13 +257,24 @@ async function setup(t: TestContext, chain: FakeChannelChain) {
   await store.createAccount({ id: account, kind: 'tenant', name: 'alice', limits: NO_LIMITS })
   const { secret, hash, hint } = mintSecret(randomBytes)
   await store.createKey({
-    ...{ id: idFrom('key', randomBytes(15)), account, name: 'test', hash, hint },
-    ...{ scopes: ['account'], limits: NO_LIMITS, budgetNanoUsd: null, expiresAt: null },
+    id: idFrom('key', randomBytes(15)),
+    account,
+    name: 'test',
+    hash,
+    hint,
+    scopes: ['account'],
+    limits: NO_LIMITS,
+    budgetNanoUsd: null,
+    expiresAt: null,
   })
   const { chainId, addresses, operator, chain: anvil } = chain
   const { channels } = addresses
   const plan: ChannelGatewayPlan = {
-    ...{ home, databaseUrl, chainId, operator, rpc: anvil.url },
+    home,
+    databaseUrl,
+    chainId,
+    operator,
+    rpc: anvil.url,
     addresses: { channels, token: chain.token.address },
   }
   return { store, plan, key: secret, account }

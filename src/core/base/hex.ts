@@ -19,12 +19,8 @@ export const parseAddress = (text: unknown): Address | null =>
 
 export const lowerHex = (hex: Hex): Hex => `0x${hex.slice(2).toLowerCase()}`
 
-const DIGITS = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'))
-
 export function hexOf(bytes: Uint8Array): Hex {
-  let text = ''
-  for (const byte of bytes) text += DIGITS[byte]
-  return `0x${text}`
+  return `0x${Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('hex')}`
 }
 
 /** Throws a RangeError for an odd number of digits or anything that is no hex: check at the edge with `isHex`. */

@@ -37,11 +37,11 @@ function decodeRevert(data: Hex): string {
 }
 
 const plain = (value: unknown): string =>
-  typeof value === 'object'
-    ? JSON.stringify(value, (_, inner: unknown) =>
-        typeof inner === 'bigint' ? String(inner) : inner,
-      )
-    : String(value)
+  typeof value === 'string'
+    ? value
+    : (JSON.stringify(value, (_, inner: unknown) =>
+        typeof inner === 'bigint' ? inner.toString() : inner,
+      )?.replace(/^"(\d+)"$/, '$1') ?? '')
 
 const hexData = z.string().regex(/^0x([0-9a-f]{2})*$/i)
 

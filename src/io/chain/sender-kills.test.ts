@@ -9,7 +9,6 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { encodeFunctionData, type Address } from 'viem'
 import { createPostgresStore } from '../store/postgres-store.ts'
-import type { Store } from '../store/store.ts'
 import { testDatabaseUrl } from '../store/testing.ts'
 import { silentLogger } from '../telemetry/logger.ts'
 import { mockUsdcAbi } from './abi/mock-usdc.ts'
@@ -45,7 +44,6 @@ async function everyStep(t: TestContext, run: Awaited<ReturnType<typeof setup>>)
     await run.killAt({ step, nth })
     died.set(step, (died.get(step) ?? 0) + 1)
     await run.check()
-    if (process.env['DBG']) console.error(round, step, nth, performance.now() | 0)
   }
   t.diagnostic(
     `${KILLS} kills at ${died.size} steps, ${run.written} actions, ${run.reorganisations} reorganisations`,
@@ -197,7 +195,7 @@ const KIT = fileURLToPath(new URL('./sender-kit.ts', import.meta.url))
 const PROGRAM = `import(${JSON.stringify(KIT)}).then((kit) => kit.runVictim())`
 
 /** The next one is started while the one before still works: loading takes longer than dying. */
-function victimsOf(setup: SendingSetup) {
+function victimsOf(sending: SendingSetup) {
   const all = new Set<ChildProcess>()
   const start = (): ChildProcess => {
     const args = ['--import', 'tsx', '--input-type=module', '-e', PROGRAM]
@@ -214,7 +212,7 @@ function victimsOf(setup: SendingSetup) {
     const child = next
     next = start()
     const raiseAfterMs = death?.step.startsWith('raise') ? 50 : 10_000
-    child.stdin?.write(`${JSON.stringify([{ ...setup, raiseAfterMs }, death])}\n`)
+    child.stdin?.write(`${JSON.stringify([{ ...sending, raiseAfterMs }, death])}\n`)
     return child
   }
   return { work, end }

@@ -125,6 +125,7 @@ export function createCore(
       })
     },
   })
+  settlement?.onLeaving((account) => meter.rest(account))
   const desk = createReceiptDesk({
     gateway: identity.id,
     meter,

@@ -13,6 +13,8 @@ import type { Credit, OpenHold } from './meter-credit.ts'
 export type HoldKeeper = {
   /** A hold that may or may not have been opened, and is not wanted any more. */
   close(id: string): void
+  /** Gives back what this tenant's requests do not use just now, at the next tick. */
+  rest(account: string): void
   recover(): void
   stop(): void
   /** All that is still open, at the end. */
@@ -128,6 +130,14 @@ export function keepHolds(parts: HoldKeeperParts): HoldKeeper {
 
   return {
     close: (id) => closing.add(id),
+    rest(account) {
+      const credit = credits.get(account)
+      if (credit)
+        giveUp(
+          credit,
+          credit.holds.filter((hold) => hold.atRest),
+        )
+    },
     recover() {
       recoverAt = startedAt + graceMs
     },

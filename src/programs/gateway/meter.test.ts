@@ -178,6 +178,20 @@ describe('meter', { timeout }, () => {
     await until(async () => (await store.balance(tenantLedger(tenant))).heldNanoUsd === 0n)
   })
 
+  it('gives back what is not used at once when somebody waits for it', async (t) => {
+    const { meter, store, tenant } = await setup(t, { balance: 5_000n })
+    const held = async () => (await store.balance(tenantLedger(tenant))).heldNanoUsd
+    const reservation = granted(await meter.reserve(tenant, unlimited, 300n))
+    meter.rest(tenant)
+    meter.rest('acct_nobody')
+    await sleep(100)
+    assert.equal(await held(), 1_000n, 'a request uses it')
+    reservation.close()
+    meter.rest(tenant)
+    await until(async () => (await held()) === 0n)
+    granted(await meter.reserve(tenant, unlimited, 300n))
+  })
+
   it('gives back at the end what it held, after all is settled', async (t) => {
     const { meter, store, tenant } = await setup(t, { balance: 5_000n })
     const reservation = granted(await meter.reserve(tenant, unlimited, 300n))

@@ -60,6 +60,8 @@ export type Meter = {
   settleLate(settlement: Settlement): void
   /** Settlements that are not durable yet. */
   readonly backlog: number
+  /** Gives back what is held for this tenant and not used just now: somebody waits for it. */
+  rest(account: string): void
   /** Gives back what earlier lives of this gateway held, after a grace for their late receipts. */
   recover(): void
   /** Resolves when all that was settled before this call is durable. */
@@ -146,6 +148,7 @@ export function createMeter(options: MeterOptions): Meter {
     get backlog() {
       return queue.backlog
     },
+    rest: (account) => keeper.rest(account),
     recover: () => keeper.recover(),
     flush: () => queue.flush(),
     async close() {

@@ -374,6 +374,7 @@ const unused = (): never => assert.fail('not expected here')
 const unusedMeter = {
   settleLate: unused,
   backlog: 0,
+  rest: unused,
   recover: unused,
   flush: unused,
   close: unused,

@@ -14,8 +14,7 @@ import { idFrom } from '../../../core/base/id.ts'
 import type { NanoUsd } from '../../../core/base/money.ts'
 import { Fault, isRefusal, refuse, type Refusal } from '../../../core/base/refusal.ts'
 import type { ChannelConfig, Voucher } from '../../../core/ledger/channel-config.ts'
-import { MAX_CHANNEL_UNITS, NANO_PER_UNIT, whyNoVoucher } from '../../../core/ledger/channel.ts'
-import { readChannels } from '../../../io/chain/channels-contract.ts'
+import { NANO_PER_UNIT, whyNoVoucher } from '../../../core/ledger/channel.ts'
 import { channelsTypedData, type ChannelsTypedData } from '../../../io/chain/typed-data.ts'
 import { addressOf, keccak256, secp256k1 } from '../../../io/keys/secp256k1.ts'
 import type {
@@ -27,16 +26,12 @@ import type {
 import { NO_LIMITS, type Store } from '../../../io/store/store.ts'
 import type { Logger } from '../../../io/telemetry/logger.ts'
 import type { ChannelChain } from './channel-chain.ts'
+import { readFinal, whyNotOurs } from './channel-opening.ts'
 import {
   boundElsewhere,
-  chainUnavailable,
   channelClosing,
   channelUnknown,
-  delayTooShort,
-  depositNotFinal,
   signatureInvalid,
-  wrongPayee,
-  wrongToken,
 } from './channel-refusals.ts'
 import type { Accepted, ChannelService, ChannelView } from './channel-service.ts'
 import { VoucherQueue } from './voucher-queue.ts'
@@ -174,7 +169,12 @@ export class ChannelBook implements ChannelService {
     { channelId, maxClaimable, signature }: Voucher,
     outcome: VoucherOutcome,
   ): Promise<Refusal | null> {
-    if (outcome === 'credited' || outcome === 'known') {
+    if (outcome === 'known') {
+      // The store knows more than is known here: another gateway was quicker.
+      await this.#reload(channelId)
+      return null
+    }
+    if (outcome === 'credited') {
       const { record } = entry
       if (maxClaimable > record.allowedUnits && record.state !== 'closing') {
         const higher = maxClaimable > record.ceilingUnits
@@ -239,9 +239,15 @@ export class ChannelBook implements ChannelService {
     proof: Voucher,
   ): Promise<ChannelView | Refusal> {
     const id = this.#data.channelId(config)
-    const wrong = this.#whyNotOurs(id, config, proof)
+    const { chain, minWithdrawDelayS } = this.#parts
+    const terms = {
+      operator: this.operator,
+      token: lowerHex(chain.token.address),
+      minWithdrawDelayS,
+    }
+    const wrong = whyNotOurs(terms, config) ?? this.#unproven(id, config, proof)
     if (wrong) return wrong
-    const final = await this.#readFinal(id)
+    const final = await readFinal(chain, this.place.contract, id)
     if (isRefusal(final)) return final
     const owner = account ?? accountOfPayer(config.payer)
     if (account === null)
@@ -263,14 +269,7 @@ export class ChannelBook implements ChannelService {
     return this.channel(id) ?? channelUnknown(id)
   }
 
-  #whyNotOurs(id: Hex, config: ChannelConfig, proof: Voucher): Refusal | null {
-    const { payer, payerAuthorizer, receiver, receiverAuthorizer, token, withdrawDelay } = config
-    const ours = this.operator
-    if (receiver !== ours || receiverAuthorizer !== ours) return wrongPayee(ours)
-    const taken = lowerHex(this.#parts.chain.token.address)
-    if (token !== taken) return wrongToken(taken)
-    const { minWithdrawDelayS } = this.#parts
-    if (withdrawDelay < minWithdrawDelayS) return delayTooShort(minWithdrawDelayS, withdrawDelay)
+  #unproven(id: Hex, { payer, payerAuthorizer }: ChannelConfig, proof: Voucher): Refusal | null {
     const signer = payerAuthorizer === ZERO_ADDRESS ? payer : payerAuthorizer
     const digest = this.#data.voucherDigest(id, proof.maxClaimable)
     const publicKey = secp256k1.recover(digest, proof.signature)
@@ -279,35 +278,13 @@ export class ChannelBook implements ChannelService {
       : signatureInvalid(id, signer)
   }
 
-  /** At the last final block; a channel that is only above it is not final. */
-  async #readFinal(id: Hex) {
-    const { chain } = this.#parts
-    const block = chain.finalBlock()
-    if (block === null) return chainUnavailable()
-    const { contract } = this.place
-    try {
-      const [[final], [latest]] = await Promise.all([
-        readChannels(chain.client, contract, [id], { blockHash: block.hash }),
-        readChannels(chain.client, contract, [id], { blockTag: 'latest' }),
-      ])
-      if (!final || !latest) return chainUnavailable()
-      if (final.exitAskedAt !== null || latest.exitAskedAt !== null) return channelClosing(id)
-      if (final.balanceUnits > final.claimedUnits) {
-        const { balanceUnits, claimedUnits } = final
-        const capped = balanceUnits < MAX_CHANNEL_UNITS ? balanceUnits : MAX_CHANNEL_UNITS
-        return { balanceUnits: capped, claimedUnits, block: block.number }
-      }
-      const coming = latest.balanceUnits - latest.claimedUnits
-      return coming > 0n ? depositNotFinal(id, coming) : channelUnknown(id)
-    } catch (error) {
-      if (error instanceof Fault && error.code === 'chain_unavailable') return chainUnavailable()
-      throw error
-    }
-  }
-
   async settled(id: Hex): Promise<void> {
-    const entry = this.#entries.get(id)
-    while (entry !== undefined && entry.pending > 0) await entry.arrival
+    for (let last: Entry['arrival'] = null; ;) {
+      const arrival = this.#entries.get(id)?.arrival ?? null
+      if (arrival === last) return
+      await arrival
+      last = arrival
+    }
   }
 
   channel(id: Hex): ChannelView | null {

@@ -21,7 +21,13 @@ export async function testChannels(chain: FakeChannelChain, store: Store, epochM
   const { now } = Date
   const parts = { chain, store, logger: silentLogger, now }
   const book = new ChannelBook({ ...parts, minWithdrawDelayS: 900, stepUnits: 1_000n })
-  const claims: Claims = new Claims({ ...parts, book, epochMs, claimAboveUnits: 10n ** 12n })
+  const claims: Claims = new Claims({
+    ...parts,
+    book,
+    epochMs,
+    claimAboveUnits: 10n ** 12n,
+    release: () => {},
+  })
   const sync = new ChannelSync({ ...parts, book, looked: () => void claims.look() })
   await sync.start()
   return {
@@ -78,7 +84,12 @@ export class FakeChannelChain extends FakeChain {
       await store.signAction({ ...of, purpose: action.purpose }, async (nonce) => {
         const { target: to, data } = action
         const raw = await account.signTransaction({
-          ...{ to, data, nonce, gas: of.gas, chainId: this.chainId, type: 'eip1559' },
+          to,
+          data,
+          nonce,
+          gas: of.gas,
+          chainId: this.chainId,
+          type: 'eip1559',
           ...fees,
         })
         const hash = await wallet.sendRawTransaction({ serializedTransaction: raw })

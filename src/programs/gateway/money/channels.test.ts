@@ -237,7 +237,9 @@ describe('channels on a chain', () => {
     const second = await restart(t, chain, store)
     const both = [channels, second]
     for (let units = 200n; units <= 1_000n; units += 100n) {
-      const answers = await Promise.all(both.map(({ book }) => book.accept(payer.voucher(units))))
+      const answers = await Promise.all(
+        both.map(async ({ book }) => book.accept(payer.voucher(units))),
+      )
       for (const answer of answers)
         assert.ok(
           isRefusal(answer) ? answer.code === 'voucher_stale' : (await answer.durable) === null,

@@ -36,6 +36,8 @@ export type ClaimParts = {
   readonly epochMs: Millis
   /** So much unclaimed is claimed at once, units. */
   readonly claimAboveUnits: bigint
+  /** Gives back what is held for an account and not used: a channel of it is closing. */
+  readonly release: (account: string) => void
 }
 
 export class Claims {
@@ -80,6 +82,7 @@ export class Claims {
 
   async #look(): Promise<void> {
     await this.#followUp()
+    this.#release()
     const { now, book, claimAboveUnits, epochMs } = this.#parts
     const epoch = now() >= this.#epochAt
     if (epoch || now() >= this.#countAt) await this.#count()
@@ -89,6 +92,12 @@ export class Claims {
     await this.#claim(all ? due : due.filter(({ leaving }) => leaving !== null))
     await this.#refund()
     if (epoch) this.#epochAt = now() + epochMs
+  }
+
+  #release(): void {
+    for (const channel of this.#parts.book.records())
+      if (channel.leaving !== null && unspentUnits(channel) > 0n)
+        this.#parts.release(channel.account)
   }
 
   /** Claims all that is spent by now, whatever the epoch: for an operator, and before a long pause. */

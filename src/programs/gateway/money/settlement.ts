@@ -32,7 +32,9 @@ export type Settlement = {
   readonly book: ChannelBook
   readonly desk: SettlementDesk
   /** What a tenant who runs dry should sign. */
-  short(account: string, have: NanoUsd, need: NanoUsd): Refusal | null
+  readonly short: (account: string, have: NanoUsd, need: NanoUsd) => Refusal | null
+  /** Told of each account with a channel that closes: what is held for it and not used is to be given back. */
+  onLeaving(release: (account: string) => void): void
   /** Reads every channel at the last final block, and follows from then on. */
   start(): Promise<void>
   /** Makes durable what was accepted, and stops. */
@@ -54,10 +56,16 @@ export function createSettlement(parts: {
   const { chain, store, logger, now, config } = parts
   const minWithdrawDelayS = config.minWithdrawDelaySeconds
   const stepUnits = unitsOf('voucherStepUsd', config.voucherStepUsd)
+  let release: ((account: string) => void) | null = null
   const book = new ChannelBook({ chain, store, logger, minWithdrawDelayS, stepUnits })
   const claims = new Claims({
-    ...{ chain, book, store, logger, now },
+    chain,
+    book,
+    store,
+    logger,
+    now,
     epochMs: config.claimSeconds * SECOND,
+    release: (account) => release?.(account),
     claimAboveUnits: unitsOf('claimAboveUsd', config.claimAboveUsd),
   })
   const looked = (): void => void claims.look()
@@ -84,6 +92,9 @@ export function createSettlement(parts: {
       },
     },
     short: (account, have, need) => book.voucherFor(account, have, need),
+    onLeaving(told) {
+      release = told
+    },
     async start() {
       await book.load()
       await sync.start()
