@@ -30,6 +30,11 @@ describe('the agent of examples/agent', { timeout: 240_000 }, () => {
     assert.equal(table.answers.receipts_broken, 0)
     assert.equal(table.answers.receipts_verified, table.answers.bought)
     await checkBooks(net, agent, table, 300n)
+    const again = await ended(agent.start(['--job-budget', '0']))
+    assert.equal(again.code, 0, again.err)
+    assert.match(again.out, /^what +how much +paid \(test money\)$/m)
+    const bought = new RegExp(`^answers of words +${table.answers.bought}, \\d+ tokens`, 'm')
+    assert.match(again.out, bought, 'a purse that is empty stays empty')
   })
 
   it('pays into an account, and goes on when no machine can be hired', async (t) => {

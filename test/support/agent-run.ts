@@ -98,7 +98,7 @@ export async function newAgent(t: TestContext, net: PaidNetwork, budget: string)
   })
   const start = (more: readonly string[]): ChildProcess => {
     const flags = ['--gateway', net.url, '--wallet', file, '--budget', budget]
-    const args = [AGENT, ...flags, '--rpc', net.chain.url, '--json', ...more]
+    const args = [AGENT, ...flags, '--rpc', net.chain.url, ...more]
     const child = spawn(process.execPath, args)
     children.push(child)
     return child
@@ -114,7 +114,7 @@ export async function newAgent(t: TestContext, net: PaidNetwork, budget: string)
     answers: () =>
       existsSync(join(`${file}.purse`, 'purse.json')) ? (purse().notes.bought?.answers ?? 0) : 0,
     async run(more: readonly string[]) {
-      const { code, out, err } = await ended(start(more))
+      const { code, out, err } = await ended(start(['--json', ...more]))
       assert.equal(code, 0, err)
       const table: Table = JSON.parse(out)
       return { table, said: err }
