@@ -30,6 +30,12 @@ describe('the agent of examples/agent', { timeout: 240_000 }, () => {
     assert.equal(table.answers.receipts_broken, 0)
     assert.equal(table.answers.receipts_verified, table.answers.bought)
     await checkBooks(net, agent, table, 300n)
+    const [channel = ''] = Object.keys(agent.purse().ceilings)
+    const receipt = /rcpt_\w+/.exec(said)?.[0] ?? ''
+    const statusOf = async (of: string) =>
+      (await fetch(`${net.url}/v1/channels/${of}/receipts/${receipt}`)).status
+    assert.equal(await statusOf(channel), 200)
+    assert.equal(await statusOf(`0x${'0'.repeat(64)}`), 404, 'of another channel it is not')
     const again = await ended(agent.start(['--job-budget', '0']))
     assert.equal(again.code, 0, again.err)
     assert.match(again.out, /^what +how much +paid \(test money\)$/m)
