@@ -1,6 +1,11 @@
 /**
  * Checks one receipt offline: nothing is asked of any gateway or node. What the reader holds beside the
  * receipt (the request, the answer) is checked too; what is not at hand is skipped, and the report says so.
+ *
+ * @example
+ * import { provenReceiptSchema, verifyReceipt } from 'baseload/verify'
+ *
+ * const { ok, checks } = verifyReceipt(provenReceiptSchema.parse(json), { requestBody })
  */
 import { leafHash, rootFromPath } from '../../core/protocol/merkle.ts'
 import {
@@ -14,6 +19,8 @@ import {
 } from '../../core/protocol/receipt.ts'
 import { formatUsd } from '../../core/base/money.ts'
 import { idOfKey, sha256, sha256Hex, verifySignature } from './identity.ts'
+
+export { provenReceiptSchema, type ProvenReceipt } from '../../core/protocol/receipt.ts'
 
 export type VerifyCheck = {
   readonly name:

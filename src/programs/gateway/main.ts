@@ -212,7 +212,13 @@ export async function startGateway(
   }
 
   function models(path: string, request: IncomingMessage, response: ServerResponse): void {
-    void Promise.resolve(core.keyring.authenticate(request.headers.authorization, 'inference'))
+    const { authorization } = request.headers
+    // Who pays with the request has no key, and has to choose what to ask for.
+    const caller =
+      x402 !== null && authorization === undefined
+        ? null
+        : core.keyring.authenticate(authorization, 'inference')
+    void Promise.resolve(caller)
       .catch((error: unknown) => core.dispatcher.storeDown(error))
       .then((key) => {
         const answer = isRefusal(key) ? key : listModels(path, core.network.nodes())

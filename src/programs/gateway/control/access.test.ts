@@ -72,6 +72,7 @@ const PAYOUTS = [
 const SETTLED = [
   ['GET', '/v1/chain', undefined],
   ['GET', '/x402/supported', undefined],
+  ['GET', `/v1/channels/${CHANNEL}/receipts/rcpt_2`, undefined],
   ['POST', '/v1/topups', { amount_usd: '1' }],
 ] as const
 
@@ -117,7 +118,7 @@ describe('access', () => {
     const covered = [
       ...GUARDED.map(([, method, path]) => `${method} ${asTemplate(path)}`),
       ...[...OPEN, ...PAYOUTS].map((path) => `GET ${asTemplate(path)}`),
-      ...SETTLED.map(([method, path]) => `${method} ${path}`),
+      ...SETTLED.map(([method, path]) => `${method} ${asTemplate(path)}`),
     ]
     assert.ok(routes.length > 15)
     assert.deepEqual(routes.toSorted(), covered.toSorted())
@@ -166,6 +167,7 @@ const asTemplate = (path: string) =>
   path
     .replace(/(:my-account|:mine|rcpt_1|dep_1|node_a+)/, '{id}')
     .replace('lease_1', '{lease}')
+    .replace('rcpt_2', '{receipt}')
     .replace(CHANNEL, '{id}')
     .replace('snap_1', '{snapshot}')
     .replace('/epochs/1/', '/epochs/{number}/')

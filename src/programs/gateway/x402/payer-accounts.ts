@@ -23,7 +23,7 @@ export function createPayerAccounts(parts: {
 
   return {
     async ensure(channel, payer) {
-      const id = idOf('acct', channel)
+      const id = accountOfChannel(channel)
       const account = await store.createAccount({
         id,
         kind: 'tenant',
@@ -37,6 +37,9 @@ export function createPayerAccounts(parts: {
     },
   }
 }
+
+/** Made of the channel's id, so that every gateway knows it. */
+export const accountOfChannel = (channel: Hex): string => idOf('acct', channel)
 
 /** Two gateways may make it at the same time: the second finds what the first made. */
 async function makeKey(store: Pick<Store, 'createKey' | 'keys'>, account: string, channel: Hex) {
