@@ -28,8 +28,8 @@ import { createIngress } from './ingress/ingress.ts'
 import type { PublicPlace } from './leases/lease-views.ts'
 import { createInference, type InferenceParts } from './inference.ts'
 import { createLeaseTunnels } from './lease-tunnels.ts'
-import { openChain as openConfiguredChain } from './money/chain.ts'
-import { createSettlement, type Settlement, type SettlementChain } from './money/settlement.ts'
+import { openSettlement } from './money/open-settlement.ts'
+import type { SettlementChain } from './money/settlement.ts'
 import { readListPrices } from './list-prices.ts'
 import { listModels } from './model-list.ts'
 import { requestFields, requestLine } from './request-line.ts'
@@ -54,9 +54,9 @@ export type GatewayParts = {
   readonly logger: Logger
   /** One line for people per request, when the config asks for it. */
   readonly say: (line: string) => void
-  /** Pays providers on chain. Default: nobody does. */
+  /** Pays providers on chain in another way than the config says: for tests. */
   readonly makePayouts?: (place: PayoutPlace) => Payouts
-  /** The chain that `settlement: chain` settles on. */
+  /** Another chain than the one that the config tells of: for tests. */
   readonly openChain?: ((store: Store) => Promise<SettlementChain>) | undefined
 }
 
@@ -80,11 +80,8 @@ export async function startGateway(
   const objects = openObjectStore(config, identity.id)
   await checkObjects(objects, logger)
   const store = await createPostgresStore({ url: config.databaseUrl, logger })
-  const settlement = await openSettlement(config, store, {
-    logger,
-    gateway: identity.id,
-    openChain,
-  })
+  const money = await openSettlement(config, { store, logger, gateway: identity.id }, openChain)
+  const settlement = money?.settlement ?? null
   const metrics = createGatewayMetrics()
   let listening = config.port
   const core = createCore(config, {
@@ -94,7 +91,7 @@ export async function startGateway(
     metrics,
     logger,
     secret: loadSecret(join(config.home, 'gateway.secret')),
-    makePayouts: makePayouts ?? null,
+    makePayouts: makePayouts ?? money?.makePayouts ?? null,
     place: () => publicPlace(config, listening),
     settlement,
   })
@@ -271,22 +268,6 @@ async function checkObjects(objects: ObjectStore, logger: Logger): Promise<void>
       error: reasonOf(error),
     })
   }
-}
-
-async function openSettlement(
-  config: GatewayConfig,
-  store: Store,
-  {
-    logger,
-    gateway,
-    openChain,
-  }: Pick<GatewayParts, 'logger' | 'openChain'> & { readonly gateway: string },
-): Promise<Settlement | null> {
-  if (config.settlement === 'none') return null
-  const chain = await (openChain
-    ? openChain(store)
-    : openConfiguredChain(config, store, { logger, gateway }))
-  return createSettlement({ chain, store, logger, now: Date.now, config })
 }
 
 /** None where the operator named none. */

@@ -8,6 +8,7 @@ import { describe, describeClient, type Flags, type Shell } from './command.ts'
 const HELP = `
 Example:
   $ baseload wallet new                          a key, under a password
+  $ baseload wallet faucet                       test money, on a local chain
   $ baseload wallet deposit 5                    5 USDC for this gateway
   $ baseload chat                                pays by itself, up to the deposit
   $ baseload wallet withdraw                     the rest comes back at once
@@ -74,6 +75,17 @@ function moneyCommands(sub: Sub, shell: Shell): void {
   ).action(async (flags: Flags) => {
     const { showWallet } = await import('./wallet-show.ts')
     await showWallet(flags, shell)
+  })
+  withRpc(
+    describeClient(
+      sub('faucet').argument('[amount]', 'test dollars', '100'),
+      'Test money, on a local chain only: worth nothing',
+      'baseload wallet faucet',
+      'baseload wallet faucet 5 --json',
+    ),
+  ).action(async (amount: string, flags: Flags) => {
+    const { faucet } = await import('./wallet-faucet.ts')
+    await faucet(amount, flags, shell)
   })
   withRpc(
     describeClient(

@@ -14,10 +14,12 @@ export function banner(
     balanceNanoUsd: NanoUsd
     /** The container engine's name, or in words why there is none that can be used. */
     engine: { readonly name: string } | string
+    /** Whether there is a local chain. */
+    money: boolean
   },
   { bold, dim }: Pick<Terminal, 'bold' | 'dim'>,
 ): string {
-  const { home, url, apiKey, nodes, balanceNanoUsd, engine } = network
+  const { home, url, apiKey, nodes, balanceNanoUsd, engine, money } = network
   // Another shell does not know this one's BASELOAD_HOME.
   const where = home === homeFolder(undefined, {}) ? '' : ` --home ${home}`
   return `
@@ -30,6 +32,11 @@ export function banner(
     typeof engine === 'string'
       ? `none: ${engine}`
       : `on ${engine.name}; try: npx baseload deploy examples/hello.yaml${where}`
+  }
+  chain    ${
+    money
+      ? `a local one with test money, worth nothing; try: npx baseload wallet new${where}, then wallet faucet, then wallet deposit 1`
+      : 'none: this network settles in its ledger alone'
   }
 
   ${dim('# stream with curl')}

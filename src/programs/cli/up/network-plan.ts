@@ -4,6 +4,7 @@ import { extname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { packageRoot } from '../shell/home.ts'
 import { DEMO_MODEL } from './banner.ts'
+import type { LocalMoney } from './local-money.ts'
 import type { NetworkPlan } from './network.ts'
 import type { UpConfig } from './up-config.ts'
 
@@ -16,6 +17,8 @@ export type PlanInput = {
   readonly port: number
   readonly enginesDir: string
   readonly databaseUrl: string
+  /** Null: nothing is settled on a chain. */
+  readonly money: Pick<LocalMoney, 'gatewayFlags' | 'payoutAddresses'> | null
 }
 
 export function networkPlan(input: PlanInput): NetworkPlan {
@@ -26,7 +29,7 @@ export function networkPlan(input: PlanInput): NetworkPlan {
     home,
     program: [process.execPath, ...process.execArgv, mainFile()],
     gateway: {
-      args: [...gateway, '--log-requests', 'both', ...shared],
+      args: [...gateway, '--log-requests', 'both', ...(input.money?.gatewayFlags ?? []), ...shared],
       // In the environment and not among the arguments: the URL holds a password, and `ps` shows arguments.
       env: { ...env, BASELOAD_DATABASE_URL: databaseUrl },
     },
@@ -37,7 +40,9 @@ export function networkPlan(input: PlanInput): NetworkPlan {
   }
 }
 
-function nodeArguments({ config, home, enginesDir }: PlanInput, number: number): string[] {
+function nodeArguments(input: PlanInput, number: number): string[] {
+  const { config, home, enginesDir } = input
+  const payout = input.money?.payoutAddresses[number - 1]
   const model = join(packageRoot(), 'models', DEMO_MODEL, `${DEMO_MODEL}-f16.gguf`)
   const options = {
     home: join(home, 'nodes', String(number)),
@@ -51,6 +56,7 @@ function nodeArguments({ config, home, enginesDir }: PlanInput, number: number):
     // Ctrl-C leaves nothing behind.
     'lease-on-exit': 'stop',
     'engines-dir': enginesDir,
+    ...(payout === undefined ? {} : { 'payout-address': payout }),
   }
   return [
     ...Object.entries(options).flatMap(([flag, value]) => [`--${flag}`, value]),

@@ -42,5 +42,11 @@ export const upConfig = z.strictObject({
     .describe(
       'Your PostgreSQL instead of the embedded one, e.g. postgres://user:password@host:5432/baseload.',
     ),
+  chain: z
+    .enum(['local', 'none'])
+    .default('local')
+    .describe(
+      '`local`: a chain of its own with test money, so that deposits, payments by the request and payouts can be tried. `none`: the ledger alone.',
+    ),
 })
 export type UpConfig = z.infer<typeof upConfig>

@@ -16,6 +16,7 @@ import type { FirstAccounts } from './first-accounts.ts'
 import { choosePort } from './free-port.ts'
 import { lockHome, type HomeLock } from './home-lock.ts'
 import { endLeftovers } from './leftovers.ts'
+import { openLocalMoney, type LocalMoney } from './local-money.ts'
 import { startNetwork, type NetworkPlan, type RunningProcesses } from './network.ts'
 import { networkPlan } from './network-plan.ts'
 import type { UpConfig } from './up-config.ts'
@@ -89,15 +90,16 @@ async function start(parts: Start): Promise<{ over: Promise<void> }> {
   const { earlier, port } = await takeOver(parts)
   const enginesDir = config.enginesDir ?? join(home, 'engines')
   const runtime = findRuntime(null, parts.env)
-  const [database] = await Promise.all([
+  const [database, money] = await Promise.all([
     openDatabase(parts, earlier),
+    openMoney(parts),
     installEngine(enginesDir, said),
   ])
   stops.stop.throwIfAborted()
   const url = `http://127.0.0.1:${port}`
   const { apiKey, operatorKey, balanceNanoUsd } = database.accounts
   said(`starting the gateway on port ${port} and ${config.nodes} nodes`)
-  const plan = networkPlan({ ...parts, url, port, enginesDir, databaseUrl: database.url })
+  const plan = networkPlan({ ...parts, url, port, enginesDir, databaseUrl: database.url, money })
   const processes = runProcesses(parts, plan, { url, apiKey, consoleUrl: null, operatorKey })
 
   const { network, over } = processes
@@ -112,7 +114,10 @@ async function start(parts: Start): Promise<{ over: Promise<void> }> {
   await terminal.out(
     json
       ? `${JSON.stringify(readNetworkFile(home))}\n`
-      : banner({ home, url, apiKey, nodes: linked, balanceNanoUsd, engine }, terminal),
+      : banner(
+          { home, url, apiKey, nodes: linked, balanceNanoUsd, engine, money: money !== null },
+          terminal,
+        ),
   )
   return { over }
 }
@@ -210,6 +215,26 @@ async function embedded({ home, said, closers, stops }: Start, logger: Logger): 
     if (pid !== null) process.kill(pid, 'SIGQUIT')
   })
   return postgres.url
+}
+
+async function openMoney({
+  config,
+  home,
+  said,
+  closers,
+  stops,
+}: Start): Promise<LocalMoney | null> {
+  if (config.chain === 'none') return null
+  const logger = createLogger('info', join(home, 'logs', 'chain.log'))
+  const opening = openLocalMoney({ home, nodes: config.nodes, logger, say: said })
+  // Noted before it runs: one that is asked to stop while it starts is still stopped.
+  closers.push(async () => (await opening.catch(() => null))?.stop())
+  const money = await opening
+  stops.kill.addEventListener('abort', () => {
+    const pid = money?.pid() ?? null
+    if (pid !== null) process.kill(pid, 'SIGKILL')
+  })
+  return money
 }
 
 async function installEngine(enginesDir: string, said: Start['said']): Promise<void> {

@@ -137,6 +137,10 @@ export const chainSchema = z
       payouts: z.string().nullable(),
     }),
     operator: z.string().openapi({ description: 'receiver and receiverAuthorizer of channels.' }),
+    rpc_url: z
+      .string()
+      .nullable()
+      .openapi({ description: 'JSON-RPC address of the chain; null: bring your own.' }),
     finality_depth: z.int().openapi({ description: 'Blocks that a deposit waits.' }),
     min_withdraw_delay_seconds: z.int(),
     voucher_step: amount.openapi({ description: 'What to sign at least each time, units.' }),
@@ -152,6 +156,7 @@ export const chainJson = (facts: ChainFacts) => ({
   token: { ...facts.token },
   contracts: { channels: facts.channels, collector: facts.collector, payouts: facts.payouts },
   operator: facts.operator,
+  rpc_url: facts.rpcUrl,
   finality_depth: facts.finalityDepth,
   min_withdraw_delay_seconds: facts.minWithdrawDelayS,
   voucher_step: String(facts.stepUnits),

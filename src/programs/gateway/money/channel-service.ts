@@ -95,6 +95,8 @@ export type ChainFacts = {
   readonly testMoney: boolean
   /** How many blocks a deposit waits. */
   readonly finalityDepth: number
+  /** Where tenants may reach the chain; null: they bring an address of their own. */
+  readonly rpcUrl: string | null
   readonly minWithdrawDelayS: number
   /** What to sign at least each time, units. */
   readonly stepUnits: bigint

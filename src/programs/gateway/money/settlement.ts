@@ -1,7 +1,7 @@
 /** Channels put together: the book, its sync with the chain, and the claims. What `settlement: chain` switches on. */
 import { lowerHex, type Address } from '../../../core/base/hex.ts'
 import { NANO_PER_USD, parseUsd, type NanoUsd } from '../../../core/base/money.ts'
-import { Fault, type Refusal } from '../../../core/base/refusal.ts'
+import { Fault, reasonOf, type Refusal } from '../../../core/base/refusal.ts'
 import { SECOND, type Millis } from '../../../core/base/time.ts'
 import { NANO_PER_UNIT } from '../../../core/ledger/channel.ts'
 import type { Store } from '../../../io/store/store.ts'
@@ -35,6 +35,8 @@ export type Settlement = {
   readonly short: (account: string, have: NanoUsd, need: NanoUsd) => Refusal | null
   /** Told of each account with a channel that closes: what is held for it and not used is to be given back. */
   onLeaving(release: (account: string) => void): void
+  /** Claims what was spent without waiting for its time: the operator's wallet is short. */
+  readonly claim: () => void
   /** Reads every channel at the last final block, and follows from then on. */
   start(): Promise<void>
   /** Makes durable what was accepted, and stops. */
@@ -50,7 +52,12 @@ export function createSettlement(parts: {
   readonly now: () => Millis
   readonly config: Pick<
     GatewayConfig,
-    'minWithdrawDelaySeconds' | 'voucherStepUsd' | 'claimSeconds' | 'claimAboveUsd' | 'feeBps'
+    | 'minWithdrawDelaySeconds'
+    | 'chainPublicRpc'
+    | 'voucherStepUsd'
+    | 'claimSeconds'
+    | 'claimAboveUsd'
+    | 'feeBps'
   >
 }): Settlement {
   const { chain, store, logger, now, config } = parts
@@ -86,6 +93,7 @@ export function createSettlement(parts: {
         operator: book.operator,
         testMoney: chain.testMoney,
         finalityDepth: chain.finalityDepth,
+        rpcUrl: config.chainPublicRpc,
         minWithdrawDelayS,
         stepUnits,
         feeBps: config.feeBps,
@@ -95,6 +103,10 @@ export function createSettlement(parts: {
     onLeaving(told) {
       release = told
     },
+    claim: () =>
+      void claims.claimNow().catch((error: unknown) => {
+        logger.warn('claims wait', { error: reasonOf(error) })
+      }),
     async start() {
       await book.load()
       await sync.start()
