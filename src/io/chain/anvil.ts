@@ -51,8 +51,17 @@ export async function startAnvil(
   } = {},
 ): Promise<Anvil> {
   const { port = 0, chainId = 31_337, args = [] } = options
-  const fixed = ['--host', '127.0.0.1', '--accounts', '0', '--enable-tx-gas-limit']
-  const all = [...fixed, '--port', String(port), '--chain-id', String(chainId), ...args]
+  // A state is sent whole when it is loaded; anvil's own limit is 2 MB.
+  const fixed = ['--host', '127.0.0.1', '--accounts', '0', '--no-request-size-limit']
+  const all = [
+    ...fixed,
+    '--enable-tx-gas-limit',
+    '--port',
+    String(port),
+    '--chain-id',
+    String(chainId),
+    ...args,
+  ]
   // Its own process group, so that Ctrl-C in the terminal reaches only us; its home must hold nothing of the user's.
   const home = mkdtempSync(join(tmpdir(), 'baseload-anvil-'))
   const child = spawn(findAnvil(), all, {
@@ -139,7 +148,7 @@ async function stop(child: ChildProcess, exited: Promise<void>): Promise<void> {
 }
 
 const answer = z.object({
-  result: z.unknown(),
+  result: z.unknown().optional(),
   error: z.object({ message: z.string() }).optional(),
 })
 

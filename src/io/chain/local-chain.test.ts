@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { randomBytes } from 'node:crypto'
+import { mkdtempSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, it, type TestContext } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { createPublicClient, http } from 'viem'
+import { createPublicClient, http, toHex } from 'viem'
 import { silentLogger } from '../telemetry/logger.ts'
 import { mockUsdcAbi } from './abi/mock-usdc.ts'
 import { startAnvil } from './anvil.ts'
@@ -12,6 +13,17 @@ import { startLocalChain, type LocalChain } from './local-chain.ts'
 import { endOrphan, notePid } from './orphan.ts'
 
 const WHO = `0x${'12'.repeat(20)}` as const
+
+/** Code that cannot be compressed. */
+async function put({ url }: LocalChain, number: number): Promise<void> {
+  const params = [
+    `0x${(0x1000 + number).toString(16).padStart(40, '0')}`,
+    toHex(randomBytes(24_000)),
+  ]
+  const body = JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'anvil_setCode', params })
+  const headers = { 'content-type': 'application/json' }
+  assert.ok((await fetch(url, { method: 'POST', headers, body })).ok)
+}
 
 describe('a local chain', { timeout: 120_000 }, () => {
   it('keeps what was on it when anvil is killed, and goes on at the same address', async (t) => {
@@ -44,6 +56,21 @@ describe('a local chain', { timeout: 120_000 }, () => {
     assert.equal((await client(two).getBlock({ blockNumber: 0n })).hash, genesis.hash)
     assert.equal(await units(two), 42n)
     assert.equal(two.url, one.url)
+  })
+
+  it('takes up a state of any size, and keeps it from growing with each block', async (t) => {
+    const { start, folder } = setup(t)
+    const one = await start()
+    const kept = () => statSync(join(folder, 'state.hex')).size
+    for (let block = 0; block < 50; block++) await one.fund(WHO, '1', 1n)
+    const before = kept()
+    for (let block = 0; block < 50; block++) await one.fund(WHO, '1', 1n)
+    assert.ok(kept() < 1.2 * before, `${before} bytes became ${kept()}`)
+    for (let code = 1; code <= 60; code++) await put(one, code)
+    await one.fund(WHO, '1', 20n)
+    assert.ok(kept() > 2 * 1024 * 1024, `${kept()} bytes: anvil takes them only when told so`)
+    await one.stop()
+    assert.equal(await units(await start()), 120n)
   })
 
   it('mines until what it has is final, and then stands still', async (t) => {

@@ -52,6 +52,8 @@ const CHAIN_ID = 31_337
 const BLOCK_MS = 1_000
 /** Blocks that follow on the last with a transaction, so that it becomes final wherever people wait for so many. */
 const QUIET_AFTER = 16
+/** States of past blocks: more than anybody waits for, and 200 KB each, written with every block. */
+const STATES_KEPT = 32
 /** Even so a quiet chain's clock goes on. */
 const IDLE_BLOCK_MS = 60_000
 const FIRST_RESTART_MS = 100
@@ -165,7 +167,7 @@ export async function startLocalChain(options: LocalChainOptions): Promise<Local
 /** With what was kept last. `strict`: at that port or not at all; else at a free one when another program has it. */
 async function launch(folder: string, port: number, strict: boolean): Promise<Anvil> {
   const marker = join(folder, 'anvil.json')
-  const args = ['--no-mining', '--config-out', marker]
+  const args = ['--no-mining', '--config-out', marker, '--prune-history', String(STATES_KEPT)]
   const started = await startAnvil({ port, chainId: CHAIN_ID, args }).catch(
     async (error: unknown) => {
       if (strict || port === 0) throw error
@@ -185,7 +187,7 @@ function notedPort(folder: string): number {
   return existsSync(file) ? Number(readFileSync(file, 'utf8')) : 0
 }
 
-/** Whole or not at all, whatever happens meanwhile; with the states of past blocks, which are read at the final one. */
+/** Whole or not at all, whatever happens meanwhile; with the states of the last blocks, which are read at the final one. */
 async function save(folder: string, rpc: Anvil['rpc']): Promise<void> {
   const dump = z.string().parse(await rpc('anvil_dumpState', [true]))
   const draft = join(folder, 'state.draft')

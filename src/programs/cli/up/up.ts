@@ -90,11 +90,14 @@ async function start(parts: Start): Promise<{ over: Promise<void> }> {
   const { earlier, port } = await takeOver(parts)
   const enginesDir = config.enginesDir ?? join(home, 'engines')
   const runtime = findRuntime(null, parts.env)
-  const [database, money] = await Promise.all([
+  const preparing = [
     openDatabase(parts, earlier),
     openMoney(parts),
     installEngine(enginesDir, said),
-  ])
+  ] as const
+  // When one fails, the others end first: nothing is stopped under their feet.
+  await Promise.allSettled(preparing)
+  const [database, money] = await Promise.all(preparing)
   stops.stop.throwIfAborted()
   const url = `http://127.0.0.1:${port}`
   const { apiKey, operatorKey, balanceNanoUsd } = database.accounts
