@@ -7,12 +7,8 @@
  * nodes' work. Batches and singles take turns in one database, and medians over the rounds count. At the end
  * the server is killed without warning and started again: what was counted must be there, and the books must balance.
  */
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
-import { startEmbeddedPostgres } from '../src/io/store/embedded-postgres.ts'
 import { createPostgresStore } from '../src/io/store/postgres-store.ts'
 import { randomId, sampleUsage, withReceipts } from '../src/io/store/samples.ts'
 import {
@@ -23,6 +19,7 @@ import {
   type Store,
 } from '../src/io/store/store.ts'
 import { silentLogger } from '../src/io/telemetry/logger.ts'
+import { withPostgres, type Place } from './with-postgres.ts'
 
 const BAR_POSTINGS_PER_SECOND = 10_000
 const BATCH = 500
@@ -45,21 +42,11 @@ type Round = { readonly perSecond: number; readonly cpuUs: number; readonly p50M
 
 const { values: flags } = parseArgs({ options: { quick: { type: 'boolean', default: false } } })
 const plan = flags.quick ? QUICK : FULL
-const home = mkdtempSync(join(tmpdir(), 'baseload-bench-'))
-const postgres = await startEmbeddedPostgres({
-  folder: join(home, 'postgres'),
-  logger: silentLogger,
-})
-try {
-  process.exitCode = (await bench()) ? 0 : 1
-} finally {
-  await postgres.stop()
-  rmSync(home, { recursive: true, force: true })
-}
+process.exitCode = (await withPostgres(bench)) ? 0 : 1
 
-async function bench(): Promise<boolean> {
+async function bench(place: Place): Promise<boolean> {
   const store = await createPostgresStore({
-    url: postgres.url,
+    url: place.postgres.url,
     logger: silentLogger,
     connections: 16,
   })
@@ -75,7 +62,7 @@ async function bench(): Promise<boolean> {
       if (round > 0) rounds.get(way)?.push(figures)
     }
   }
-  const kept = await survives(store, settled)
+  const kept = await survives(place, store, settled)
   await store.close()
   return report(rounds, settled, kept)
 }
@@ -165,7 +152,7 @@ async function run(
 }
 
 /** Nothing that was answered is missing after the server died, and the books balance. */
-async function survives(store: Store, settled: number): Promise<boolean> {
+async function survives({ postgres }: Place, store: Store, settled: number): Promise<boolean> {
   const pid = postgres.pid()
   if (pid !== null) process.kill(pid, 'SIGKILL')
   while (postgres.pid() === null || postgres.pid() === pid) await sleep(20)

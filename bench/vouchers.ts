@@ -3,15 +3,12 @@
  * `verifyTypedData` in the same run; and how much later a request is answered that brings one, beside the same request by an
  * API key. Medians over the rounds count. The voucher's credit is written behind: nothing in the request waits for it.
  */
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { startEmbeddedPostgres } from '../src/io/store/embedded-postgres.ts'
 import { secp256k1 } from '../src/io/keys/secp256k1.ts'
-import { silentLogger } from '../src/io/telemetry/logger.ts'
 import { measurePaying } from './vouchers/paying.ts'
 import { measureVerifying } from './vouchers/verifying.ts'
+import { withPostgres, type Place } from './with-postgres.ts'
 
 const BAR_PER_CPU_SECOND = 10_000
 const BAR_ADDED_US = 300
@@ -21,19 +18,9 @@ const QUICK = { rounds: 3, vouchers: 8_000, rival: 200, warmUp: 200, requests: 5
 
 const { values: flags } = parseArgs({ options: { quick: { type: 'boolean', default: false } } })
 const plan = flags.quick ? QUICK : FULL
-const home = mkdtempSync(join(tmpdir(), 'baseload-bench-'))
-const postgres = await startEmbeddedPostgres({
-  folder: join(home, 'postgres'),
-  logger: silentLogger,
-})
-try {
-  process.exitCode = (await bench()) ? 0 : 1
-} finally {
-  await postgres.stop()
-  rmSync(home, { recursive: true, force: true })
-}
+process.exitCode = (await withPostgres(bench)) ? 0 : 1
 
-async function bench(): Promise<boolean> {
+async function bench({ postgres, home }: Place): Promise<boolean> {
   const databaseUrl = postgres.url
   const rounds = await measureVerifying(databaseUrl, plan)
   const ours = median(rounds.map(({ oursPerSecond }) => oursPerSecond))

@@ -30,6 +30,9 @@ const env = {
   BASELOAD_API_KEY: undefined,
   DATABASE_URL: undefined,
 }
+/** Whole units of nano-dollars. */
+const units = (nanoUsd) => nanoUsd / 1_000n
+const dollars = (value) => `$${(Number(value) / 1e6).toFixed(6)}`
 const larger = (one, other) => (one > other ? one : other)
 const said = (text) => process.stderr.write(`  · ${text}\n`)
 
@@ -211,7 +214,6 @@ async function walk() {
   }
   const operatorHad = 1_000_000_000n
   const ledger = await inLedger(tenant.id)
-  const units = (nanoUsd) => nanoUsd / 1_000n
   const paid = chain.providers.reduce((sum, one) => sum + one, 0n)
   const rows = [
     ['tenant spent', walletBefore - chain.wallet, units(ledger.vouchers - ledger.tenant)],
@@ -235,11 +237,10 @@ async function walk() {
       walletBefore + operatorHad,
     ],
   ]
-  const text = (value) => `$${(Number(value) / 1e6).toFixed(6)}`
   const cells = rows.map(([what, one, other]) => [
     what,
-    text(one),
-    text(other),
+    dollars(one),
+    dollars(other),
     one === other ? '✓' : '✗',
   ])
   const widths = [0, 1, 2].map((i) => Math.max(...cells.map((row) => row[i].length), 14))
@@ -250,15 +251,15 @@ async function walk() {
       `  The ledger sums to ${ledger.sum} over ${ledger.transfers} transfers; ${ledger.wrong === 0 ? 'every balance is the sum of its transfers' : `${ledger.wrong} balances are wrong`}.\n` +
       `  Less than a unit each stays with nodes until their next epoch: ${ledger.nodes} nano-dollars.\n`,
   )
-  const pass_ =
+  const agrees =
     rows.every(([, one, other]) => one === other) && ledger.sum === 0n && ledger.wrong === 0
   const figures = {
     spentUnits: String(walletBefore - chain.wallet),
     paidUnits: String(paid),
     depositUnits: String(DEPOSIT_UNITS),
   }
-  process.stdout.write(`${JSON.stringify({ demo: 'money', pass: pass_, figures })}\n`)
-  return pass_
+  process.stdout.write(`${JSON.stringify({ demo: 'money', pass: agrees, figures })}\n`)
+  return agrees
 }
 
 /** What the ledger says, in nano-dollars. */

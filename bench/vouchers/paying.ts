@@ -2,6 +2,7 @@
  * What a voucher adds to a request: the gateway's own parts over real HTTP, a real link, a node with an engine that knows twelve
  * words, and PostgreSQL. Requests by API key and requests that each bring a voucher take turns, one at a time.
  */
+import { setTimeout as sleep } from 'node:timers/promises'
 import { randomBytes } from 'node:crypto'
 import { mkdirSync } from 'node:fs'
 import { Agent, request } from 'node:http'
@@ -28,6 +29,9 @@ import { nodeConfig } from '../../src/programs/node/config.ts'
 import { createFakeEngine, fakeModel } from '../../src/programs/node/fake-engine.ts'
 import { startNode } from '../../src/programs/node/main.ts'
 import { noChain, Payer } from './payers.ts'
+
+const LINK_TIMEOUT_MS = 10_000
+const LOOK_EVERY_MS = 10
 
 export type Paying = {
   readonly keyP50Us: number
@@ -140,7 +144,10 @@ async function startPaidGateway(databaseUrl: string, home: string, secret: strin
   })
   const quiet = { logger: silentLogger, say: () => {}, engine: createFakeEngine(), settleMs: 500 }
   const node = await startNode(settings, quiet)
-  while (core.network.nodes().length === 0) await new Promise((resolve) => setTimeout(resolve, 10))
+  for (const deadline = Date.now() + LINK_TIMEOUT_MS; core.network.nodes().length === 0;) {
+    if (Date.now() > deadline) throw new Error('the node did not link')
+    await sleep(LOOK_EVERY_MS)
+  }
   return {
     port,
     async close() {

@@ -22,7 +22,7 @@ const CALL_TIMEOUT_MS = 20_000
 const STOP_TIMEOUT_MS = 5_000
 
 /**
- * The program of npm's package for this platform. There is none for Windows, nor for Macs with Intel processors.
+ * The program of npm's package for this platform. The lock names that for Linux on x64; not every registry has the others.
  */
 function findAnvil(platform = `${process.platform}-${process.arch}`): string {
   const name = `@foundry-rs/anvil-${platform.replace('-x64', '-amd64')}`

@@ -21,6 +21,7 @@ import { channelsAbi } from '../../../io/chain/abi/channels.ts'
 import { mockUsdcAbi } from '../../../io/chain/abi/mock-usdc.ts'
 import { carryOut, worked, type ActionParts } from './on-chain.ts'
 import { fault, type PaymentFault } from './payment-fault.ts'
+import { AUTHORIZATION_FIELDS } from './authorization-fields.ts'
 import type { X402Terms } from './terms.ts'
 
 export type DepositMade = { readonly transaction: string; readonly units: bigint }
@@ -48,16 +49,7 @@ export const MAX_DEPOSITS_IN_FLIGHT = 16
 const LEAST_VALIDITY_S = 6n
 const LOOK_EVERY_MS = 100
 
-const RECEIVE_WITH_AUTHORIZATION = {
-  ReceiveWithAuthorization: [
-    { name: 'from', type: 'address' },
-    { name: 'to', type: 'address' },
-    { name: 'value', type: 'uint256' },
-    { name: 'validAfter', type: 'uint256' },
-    { name: 'validBefore', type: 'uint256' },
-    { name: 'nonce', type: 'bytes32' },
-  ],
-} as const
+const RECEIVE_WITH_AUTHORIZATION = { ReceiveWithAuthorization: AUTHORIZATION_FIELDS }
 
 export function createDepositDesk({ terms, client, actions }: DepositParts): DepositDesk {
   let inFlight = 0

@@ -7,6 +7,7 @@ import { encodeFunctionData, getAddress, recoverTypedDataAddress, type PublicCli
 import { z } from 'zod'
 import { isHex, lowerHex, type Hex } from '../../../core/base/hex.ts'
 import { carryOut, type ActionParts } from './on-chain.ts'
+import { AUTHORIZATION_FIELDS } from './authorization-fields.ts'
 import type { X402Terms } from './terms.ts'
 
 export type ExactParts = {
@@ -24,16 +25,7 @@ const transfer = z.object({
   validBefore: z.bigint(),
   nonce: hex(32),
 })
-const TRANSFER_WITH_AUTHORIZATION = {
-  TransferWithAuthorization: [
-    { name: 'from', type: 'address' },
-    { name: 'to', type: 'address' },
-    { name: 'value', type: 'uint256' },
-    { name: 'validAfter', type: 'uint256' },
-    { name: 'validBefore', type: 'uint256' },
-    { name: 'nonce', type: 'bytes32' },
-  ],
-} as const
+const TRANSFER_WITH_AUTHORIZATION = { TransferWithAuthorization: AUTHORIZATION_FIELDS }
 
 /** Names the authorization: whoever brings it, and however often. */
 export const exactPurpose = (from: Hex, nonce: Hex): string => `x402-exact:${from}:${nonce}`
