@@ -150,10 +150,12 @@ async function copyContract(chain: DevelopmentChain, from: Address, to: Address)
   await chain.rpc('anvil_setCode', [to, code])
 }
 
-/** Gives it at least so much, wei. */
-export async function topUp(chain: DevelopmentChain, to: Address, wei: bigint): Promise<void> {
+/** Gives it at least so much, wei; whether anything was missing. */
+export async function topUp(chain: DevelopmentChain, to: Address, wei: bigint): Promise<boolean> {
   const has = BigInt(hex(await chain.rpc('eth_getBalance', [to, 'latest'])))
-  if (has < wei) await chain.rpc('anvil_setBalance', [to, toHex(wei)])
+  if (has >= wei) return false
+  await chain.rpc('anvil_setBalance', [to, toHex(wei)])
+  return true
 }
 
 /** Resolves when it is mined; throws when it reverted. */

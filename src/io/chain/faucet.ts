@@ -7,7 +7,7 @@ import { mockUsdcAbi } from './abi/mock-usdc.ts'
 import type { PayerChain } from './wallet-chain.ts'
 
 /** Anvil's and Hardhat's: whatever is there is worth nothing. */
-const LOCAL_CHAIN_ID = 31_337
+export const LOCAL_CHAIN_ID = 31_337
 const ETHER = '10'
 const MINED_TIMEOUT_MS = 30_000
 

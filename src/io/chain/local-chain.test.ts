@@ -56,6 +56,17 @@ describe('a local chain', { timeout: 120_000 }, () => {
     assert.equal((await client(two).getBlock({ blockNumber: 0n })).hash, genesis.hash)
     assert.equal(await units(two), 42n)
     assert.equal(two.url, one.url)
+    await two.stop()
+    for (let again = 1; again <= 5; again++) {
+      const chain = await start()
+      const head = await headOf(chain)
+      assert.equal((await client(chain).getBlock({ blockNumber: 0n })).hash, genesis.hash)
+      await until(async () => (await headOf(chain)).number > head.number)
+      const { timestamp } = await headOf(chain)
+      assert.ok(timestamp >= head.timestamp, 'its clock goes on')
+      assert.ok(Math.abs(Number(timestamp) - Date.now() / 1000) < 10, 'and is right')
+      await chain.stop()
+    }
   })
 
   it('takes up a state of any size, and keeps it from growing with each block', async (t) => {

@@ -65,7 +65,7 @@ export async function startLocalChain(options: LocalChainOptions): Promise<Local
   const folder = resolve(options.folder)
   mkdirSync(folder, { recursive: true, mode: 0o700 })
   await endOrphan(join(folder, 'anvil.pid'))
-  const port = options.port || notedPort(folder)
+  const port = options.port || (notedPort(folder) ?? 0)
   const first = await launch(folder, port, options.port !== undefined && options.port > 0)
   let anvil: Anvil | null = first
   const url = first.url
@@ -146,7 +146,8 @@ export async function startLocalChain(options: LocalChainOptions): Promise<Local
     guardian: keys.guardian.address,
     pid: () => anvil?.pid ?? null,
     async fund(to, ether, units) {
-      await topUp(chain, to, parseEther(ether))
+      const missing = await topUp(chain, to, parseEther(ether))
+      if (!missing && units === 0n) return
       if (units > 0n)
         await mintTestMoney(chain, keys.guardian, { token: addresses.token, to, units })
       await mine()
@@ -167,7 +168,15 @@ export async function startLocalChain(options: LocalChainOptions): Promise<Local
 /** With what was kept last. `strict`: at that port or not at all; else at a free one when another program has it. */
 async function launch(folder: string, port: number, strict: boolean): Promise<Anvil> {
   const marker = join(folder, 'anvil.json')
-  const args = ['--no-mining', '--config-out', marker, '--prune-history', String(STATES_KEPT)]
+  const args = [
+    '--no-mining',
+    '--config-out',
+    marker,
+    '--prune-history',
+    String(STATES_KEPT),
+    '--timestamp',
+    String(genesisTime(folder)),
+  ]
   const started = await startAnvil({ port, chainId: CHAIN_ID, args }).catch(
     async (error: unknown) => {
       if (strict || port === 0) throw error
@@ -177,14 +186,30 @@ async function launch(folder: string, port: number, strict: boolean): Promise<An
   notePid(join(folder, 'anvil.pid'), started.pid, marker)
   const saved = join(folder, 'state.hex')
   if (existsSync(saved)) await started.rpc('anvil_loadState', [readFileSync(saved, 'utf8')])
+  // Else its clock would go on from the first block's.
+  const { timestamp } = blockSchema.parse(
+    await started.rpc('eth_getBlockByNumber', ['latest', false]),
+  )
+  await started.rpc('anvil_setTime', [Math.max(Number(timestamp), nowS())])
   return started
+}
+
+const blockSchema = z.object({ timestamp: z.string() })
+const nowS = (): number => Math.floor(Date.now() / 1000)
+
+/** Seconds since 1970. Each anvil makes a first block before it takes up the others: it must be the same one each time. */
+function genesisTime(folder: string): number {
+  const file = join(folder, 'genesis')
+  if (!existsSync(file)) writeFileSync(file, `${nowS()}\n`)
+  return Number(readFileSync(file, 'utf8'))
 }
 
 const poolSchema = z.object({ pending: z.string() })
 
-function notedPort(folder: string): number {
+/** Of last time; null: there was none. */
+export function notedPort(folder: string): number | null {
   const file = join(folder, 'port')
-  return existsSync(file) ? Number(readFileSync(file, 'utf8')) : 0
+  return existsSync(file) ? Number(readFileSync(file, 'utf8')) : null
 }
 
 /** Whole or not at all, whatever happens meanwhile; with the states of the last blocks, which are read at the final one. */

@@ -36,7 +36,7 @@ import { requestFields, requestLine } from './request-line.ts'
 import type { PayoutPlace, Payouts } from './money/payouts.ts'
 import { openTls } from './tls/gateway-tls.ts'
 import { sendToHttps } from './tls/to-https.ts'
-import { openX402 } from './x402/x402.ts'
+import type { openX402 } from './x402/x402.ts'
 import { VERSION } from '../../core/base/version.ts'
 
 export type RunningGateway = {
@@ -101,7 +101,7 @@ export async function startGateway(
   core.dispatcher.meter.recover()
   const { table, meter } = core.dispatcher
   const x402Parts = { config, store, keyring: core.keyring, table, meter, logger, now: Date.now }
-  const x402 = settlement && config.x402 ? openX402({ ...x402Parts, ...settlement }) : null
+  const x402 = settlement && config.x402 ? await withX402({ ...x402Parts, ...settlement }) : null
   await x402?.topups.resume()
 
   let accepting = true
@@ -268,6 +268,14 @@ async function checkObjects(objects: ObjectStore, logger: Logger): Promise<void>
       error: reasonOf(error),
     })
   }
+}
+
+/** What it needs of viem and x402 is loaded where it is wanted. */
+async function withX402(
+  parts: Parameters<typeof openX402>[0],
+): Promise<ReturnType<typeof openX402>> {
+  const { openX402: open } = await import('./x402/x402.ts')
+  return open(parts)
 }
 
 /** None where the operator named none. */

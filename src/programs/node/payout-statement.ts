@@ -4,10 +4,9 @@
  * the change is still paid to the old one.
  */
 import { readFileSync } from 'node:fs'
-import { getAddress, isAddress } from 'viem/utils'
 import { z } from 'zod'
 import { canonicalJson } from '../../core/base/canonical-json.ts'
-import { lowerHex, type Address } from '../../core/base/hex.ts'
+import { isHex, lowerHex, type Address } from '../../core/base/hex.ts'
 import { Fault } from '../../core/base/refusal.ts'
 import type { Millis } from '../../core/base/time.ts'
 import {
@@ -17,6 +16,7 @@ import {
   signedPayoutSchema,
   type SignedPayout,
 } from '../../core/protocol/payout.ts'
+import { checksumAddress } from '../../io/keys/checksum-address.ts'
 import type { Identity } from '../../io/keys/identity.ts'
 import { writeDurably } from './durable-file.ts'
 
@@ -56,10 +56,11 @@ export function ownPayout(
 /** Lower case. Throws Fault `invalid_settings`: capitals are a checksum (EIP-55), and a wrong address is money lost. */
 export function checkedAddress(text: string): Address {
   if (ZERO.test(text)) throw wrong('nobody has the address of zeros')
-  if (isAddress(text, { strict: true }) && text === getAddress(text)) return lowerHex(text)
-  if (!isAddress(text, { strict: false })) throw wrong(`${text} is no address`)
+  if (!isHex(text, 20)) throw wrong(`${text} is no address`)
+  const right = checksumAddress(text)
+  if (text === right) return lowerHex(text)
   throw wrong(
-    `the capitals of ${text} are not its checksum; copy it from your wallet again (if you are sure of it: ${getAddress(text)})`,
+    `the capitals of ${text} are not its checksum; copy it from your wallet again (if you are sure of it: ${right})`,
   )
 }
 

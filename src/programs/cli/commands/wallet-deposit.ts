@@ -1,4 +1,5 @@
 /** `baseload wallet deposit`: agree, pay in, wait until it is final, bind the channel to the account. Each step is gone on with. */
+import { LOCAL_CHAIN_ID } from '../../../io/chain/faucet.ts'
 import { randomBytes } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { privateKeyToAccount } from 'viem/accounts'
@@ -129,6 +130,10 @@ async function showPlan(of: Deposit, book: Book, units: bigint): Promise<void> {
   throw new Failure(EXIT.usage, 'nothing was sent', { code: 'not_agreed' })
 }
 
+/** Where money is for the asking. */
+const orFaucet = (chainId: number): string =>
+  chainId === LOCAL_CHAIN_ID ? ': `baseload wallet faucet` does' : ''
+
 const delayOf = ({ min_withdraw_delay_seconds }: ChainAnswer): number =>
   Math.max(MIN_DELAY_S, min_withdraw_delay_seconds)
 
@@ -141,13 +146,13 @@ async function checkBalances({ wallet, chain, payee }: Deposit, units: bigint): 
       `the wallet has ${amountText(tokenUnits, token)}, not ${amountText(units, token)}`,
       {
         code: 'token_missing',
-        next: `send ${token.symbol} to ${wallet.address} on chain ${chain.chainId}`,
+        next: `send ${token.symbol} to ${wallet.address} on chain ${chain.chainId}${orFaucet(chain.chainId)}`,
       },
     )
   if (wei === 0n)
     throw new Failure(EXIT.refused, 'the wallet has nothing to pay gas with', {
       code: 'gas_missing',
-      next: `send some of chain ${chain.chainId}'s own coin to ${wallet.address}`,
+      next: `send some of chain ${chain.chainId}'s own coin to ${wallet.address}${orFaucet(chain.chainId)}`,
     })
 }
 

@@ -7,8 +7,12 @@ import { EXIT, Failure } from '../shell/failure.ts'
 const PREFERRED_PORT = 8420
 const HOST = '127.0.0.1'
 
-/** The port that was asked for, or fails; else that of the last start, else a free one. */
-export async function choosePort(wanted: number | undefined, last: number | null): Promise<number> {
+/** The port that was asked for, or fails; else that of the last start, else a usual one, else a free one. */
+export async function choosePort(
+  wanted: number | undefined,
+  last: number | null,
+  preferred = PREFERRED_PORT,
+): Promise<number> {
   if (wanted !== undefined) {
     if (await canListen(wanted)) return wanted
     throw new Failure(EXIT.failure, `port ${wanted} is taken by another program`, {
@@ -16,7 +20,7 @@ export async function choosePort(wanted: number | undefined, last: number | null
       next: 'stop that program, or choose another port with --port',
     })
   }
-  for (const port of [last ?? PREFERRED_PORT, PREFERRED_PORT, PREFERRED_PORT + 1])
+  for (const port of [last ?? preferred, preferred, preferred + 1])
     if (await canListen(port)) return port
   return freePort()
 }

@@ -267,10 +267,16 @@ const escrowAbi = parseAbi(['function token() view returns (address)'])
 async function readToken(rpc: ChainRpc, addresses: ContractAddresses): Promise<ChainToken> {
   const { client } = rpc
   const address = addresses.token
-  for (const name of ['channels', 'leases', 'payouts', 'stakes'] as const) {
-    const taken = await client
-      .readContract({ abi: escrowAbi, address: addresses[name], functionName: 'token' })
-      .catch(() => null)
+  const escrows = ['channels', 'leases', 'payouts', 'stakes'] as const
+  const tokens = await Promise.all(
+    escrows.map((name) =>
+      client
+        .readContract({ abi: escrowAbi, address: addresses[name], functionName: 'token' })
+        .catch(() => null),
+    ),
+  )
+  for (const [index, name] of escrows.entries()) {
+    const taken = tokens[index]
     if (taken?.toLowerCase() !== address.toLowerCase())
       throw new Fault(
         'chain_contracts_wrong',
@@ -278,19 +284,22 @@ async function readToken(rpc: ChainRpc, addresses: ContractAddresses): Promise<C
       )
   }
   const of = { abi: erc20Abi, address } as const
-  const decimals = await client.readContract({ ...of, functionName: 'decimals' })
+  const [decimals, symbol, domain] = await Promise.all([
+    client.readContract({ ...of, functionName: 'decimals' }),
+    client.readContract({ ...of, functionName: 'symbol' }),
+    client
+      .readContract({ abi: domainAbi, address, functionName: 'eip712Domain' })
+      .catch(() => null),
+  ])
   if (decimals !== 6)
     throw new Fault(
       'chain_contracts_wrong',
       `The token ${address} has ${decimals} decimals; Baseload counts in units of six, as USDC has.`,
     )
-  const domain = await client
-    .readContract({ abi: domainAbi, address, functionName: 'eip712Domain' })
-    .catch(() => null)
   return {
     address,
     decimals,
-    symbol: await client.readContract({ ...of, functionName: 'symbol' }),
+    symbol,
     // USDC has no eip712Domain(); its domain is of its name and version().
     name: domain?.[1] ?? (await client.readContract({ ...of, functionName: 'name' })),
     version:

@@ -2,7 +2,6 @@
 import type { Store } from '../../../io/store/store.ts'
 import type { Logger } from '../../../io/telemetry/logger.ts'
 import type { GatewayConfig } from '../config.ts'
-import { openChain } from './chain.ts'
 import { signerOf } from './iou-desk.ts'
 import { createPayouts, payoutSettings, type PayoutPlace, type Payouts } from './payouts.ts'
 import { createSettlement, type Settlement, type SettlementChain } from './settlement.ts'
@@ -26,6 +25,8 @@ export async function openSettlement(
   if (instead) return { settlement: settled(await instead(store)), makePayouts: null }
 
   const settings = payoutSettings(config)
+  // Half of what a gateway loads: not where nothing is settled.
+  const { openChain } = await import('./chain.ts')
   const chain = await openChain(config, store, { logger, gateway })
   const settlement = settled(chain)
   const makePayouts = (place: PayoutPlace): Payouts => {
