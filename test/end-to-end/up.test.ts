@@ -28,6 +28,13 @@ describe('baseload up', TIMEOUT, () => {
       await until(() => first.text().split('bard-3m  node_').length >= 3, 'a line a request')
     })
 
+    const chain = await chainOf(url, apiKey)
+    await t.test('a chain of its own with test money comes along', async () => {
+      assert.deepEqual([chain.chain_id, chain.test_money], [31_337, true])
+      assert.match(first.text(), /local chain at .* TEST MONEY/)
+      await until(() => answers(chain.rpc_url), 'the chain answers')
+    })
+
     await t.test('a second one is told who runs', async () => {
       const { code, text } = await spawnUp(home, t).ended
       assert.equal(code, 1)
@@ -58,6 +65,7 @@ describe('baseload up', TIMEOUT, () => {
       )
       assert.equal(existsSync(join(home, 'postgres', 'data', 'postmaster.pid')), false)
       assert.deepEqual([network().nodes, network().gateway.pid], [[], null])
+      assert.equal(await answers(chain.rpc_url), false, 'nor does the chain')
     })
 
     const second = await start()
@@ -67,18 +75,39 @@ describe('baseload up', TIMEOUT, () => {
       const answer = await fetch(`${url}/v1/account`, { headers })
       const { balance }: { balance: { usd: string } } = JSON.parse(await answer.text())
       assert.ok(Number(balance.usd) > 4.9 && Number(balance.usd) < 5, balance.usd)
+      assert.deepEqual(await chainOf(url, apiKey), chain, 'and the same chain')
     })
 
     await t.test('children of a killed supervisor end, and the next start is clean', async () => {
       const pids = allPids(network()).filter((pid) => pid !== second.pid)
       process.kill(second.pid, 'SIGKILL')
       await until(() => pids.every((pid) => !identify(pid)), 'the children end')
+      await until(async () => !(await answers(chain.rpc_url)), 'the chain ends')
       const third = await start()
       process.kill(network().gateway.pid ?? 0, 'SIGTERM')
       assert.equal((await third.ended).code, 0, 'a gateway that leaves takes the network down')
     })
   })
 })
+
+type ChainFacts = { chain_id: number; test_money: boolean; rpc_url: string; operator: string }
+
+async function chainOf(url: string, apiKey: string): Promise<ChainFacts> {
+  const answer = await fetch(`${url}/v1/chain`, { headers: { authorization: `Bearer ${apiKey}` } })
+  assert.equal(answer.status, 200)
+  return JSON.parse(await answer.text())
+}
+
+/** Whether a chain is there. */
+const answers = (rpcUrl: string): Promise<boolean> =>
+  fetch(rpcUrl, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'eth_chainId' }),
+  }).then(
+    async (answer) => (await answer.text()).includes('0x7a69'),
+    () => false,
+  )
 
 const main = fileURLToPath(new URL('../../dist/src/programs/cli/main.js', import.meta.url))
 const root = fileURLToPath(new URL('../..', import.meta.url))
