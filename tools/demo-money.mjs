@@ -190,7 +190,7 @@ async function walk() {
       if (!/nothing|no leaf|claimable/i.test(String(error))) throw error
       claimed = false
     }
-    const { loadOperatorKey } = await load('io/chain/operator-key.js')
+    const { loadOperatorKey } = await load('io/chain/sending/operator-key.js')
     const { address } = await loadOperatorKey(join(home, 'payout.key'))
     providers.push({ number, address, claimed })
   }

@@ -23,7 +23,7 @@ import {
   registeredAgentId,
 } from './agent-identity.ts'
 import type { ContractCall } from './contract-call.ts'
-import { testChain, type TestWallet } from './test-chain.ts'
+import { testChain, type TestWallet } from './local/test-chain.ts'
 
 const FILE = 'https://gateway.example/.well-known/agent-registration.json'
 const hashOf = (text: string): Hex => keccak256(stringToHex(text))

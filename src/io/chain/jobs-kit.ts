@@ -9,7 +9,7 @@ import {
 import { jobsAbi, jobsBytecode } from './abi/jobs.ts'
 import { approvalCall, type ContractCall } from './contract-call.ts'
 import { createdJobId, jobCalls, readJob, type NewJob } from './jobs.ts'
-import type { TestChain, TestWallet } from './test-chain.ts'
+import type { TestChain, TestWallet } from './local/test-chain.ts'
 
 const HOUR_S = 3600
 /** Units that each party begins with. */

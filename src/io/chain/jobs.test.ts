@@ -12,7 +12,7 @@ import {
 } from '../../core/market/job-escrow.ts'
 import { createdJobId, jobCalls, readJob } from './jobs.ts'
 import { BUDGET, jobBench, passTime, STAKE, type JobBench } from './jobs-kit.ts'
-import { testChain, type TestWallet } from './test-chain.ts'
+import { testChain, type TestWallet } from './local/test-chain.ts'
 
 const MOVES: readonly JobMove[] = [
   'setProvider',

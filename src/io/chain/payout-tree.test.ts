@@ -12,7 +12,7 @@ import {
   rootCall,
 } from './payouts-contract.ts'
 import { payoutTree, verifyPayout, type TreeLeaf } from './payout-tree.ts'
-import { testChain } from './test-chain.ts'
+import { testChain } from './local/test-chain.ts'
 
 const anAddress = (): Address => hexOf(randomBytes(20))
 const leavesOf = (count: number): TreeLeaf[] =>

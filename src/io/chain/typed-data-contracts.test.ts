@@ -7,7 +7,7 @@ import type { ChannelConfig } from '../../core/ledger/channel-config.ts'
 import { channelsAbi } from './abi/channels.ts'
 import { leasesAbi } from './abi/leases.ts'
 import { payoutsAbi } from './abi/payouts.ts'
-import { testChain } from './test-chain.ts'
+import { testChain } from './local/test-chain.ts'
 import { bid, bytes32, channelConfig, iou, order, uint } from './typed-data-kit.ts'
 import { channelsTypedData, leasesTypedData, payoutsTypedData } from './typed-data.ts'
 

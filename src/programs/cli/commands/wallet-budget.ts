@@ -1,5 +1,5 @@
 /** `baseload wallet budget`: how much may be signed without asking. */
-import { channelsOf, payeeAt, samePayee, type Payee } from '../../../io/chain/book-schema.ts'
+import { channelsOf, payeeAt, samePayee, type Payee } from '../../../io/chain/wallet/book-schema.ts'
 import { readAccess } from '../shell/client-settings.ts'
 import { EXIT, Failure } from '../shell/failure.ts'
 import { print, textOf, type Flags, type Shell } from './command.ts'

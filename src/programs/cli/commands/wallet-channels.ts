@@ -4,9 +4,9 @@ import {
   type Book,
   type BookChannel,
   type Payee,
-} from '../../../io/chain/book-schema.ts'
-import type { OnChain, PayerChain } from '../../../io/chain/wallet-chain.ts'
-import type { Wallet } from '../../../io/chain/wallet.ts'
+} from '../../../io/chain/wallet/book-schema.ts'
+import type { OnChain, PayerChain } from '../../../io/chain/wallet/wallet-chain.ts'
+import type { Wallet } from '../../../io/chain/wallet/wallet.ts'
 import { EXIT, Failure } from '../shell/failure.ts'
 import { textOf, type Flags } from './command.ts'
 import { withChannel } from './wallet-deposit.ts'

@@ -1,7 +1,7 @@
 /** Which wallet a command means, and which can pay at a gateway. */
-import { payeeAt } from '../../../io/chain/book-schema.ts'
-import { openWallet, type Wallet } from '../../../io/chain/wallet.ts'
-import { listWallets } from '../../../io/chain/wallet-folder.ts'
+import { payeeAt } from '../../../io/chain/wallet/book-schema.ts'
+import { openWallet, type Wallet } from '../../../io/chain/wallet/wallet.ts'
+import { listWallets } from '../../../io/chain/wallet/wallet-folder.ts'
 import { homeFolder } from '../shell/home.ts'
 import { EXIT, Failure } from '../shell/failure.ts'
 import { readPassword } from '../shell/wallet-password.ts'

@@ -1,5 +1,5 @@
 /** `baseload wallet deposit`: agree, pay in, wait until it is final, bind the channel to the account. Each step is gone on with. */
-import { LOCAL_CHAIN_ID } from '../../../io/chain/faucet.ts'
+import { LOCAL_CHAIN_ID } from '../../../io/chain/local/faucet.ts'
 import { randomBytes } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { privateKeyToAccount } from 'viem/accounts'
@@ -10,8 +10,8 @@ import {
   type Book,
   type BookChannel,
   type Payee,
-} from '../../../io/chain/book-schema.ts'
-import type { ChainAnswer } from '../../../io/chain/channel-answers.ts'
+} from '../../../io/chain/wallet/book-schema.ts'
+import type { ChainAnswer } from '../../../io/chain/wallet/channel-answers.ts'
 import { channelsTypedData } from '../../../io/chain/typed-data.ts'
 import {
   approveCall,
@@ -20,9 +20,9 @@ import {
   depositCall,
   type PayerChain,
   type TokenDomain,
-} from '../../../io/chain/wallet-chain.ts'
-import { runTransaction, type Run } from '../../../io/chain/wallet-transaction.ts'
-import { signVoucher, type Wallet } from '../../../io/chain/wallet.ts'
+} from '../../../io/chain/wallet/wallet-chain.ts'
+import { runTransaction, type Run } from '../../../io/chain/wallet/wallet-transaction.ts'
+import { signVoucher, type Wallet } from '../../../io/chain/wallet/wallet.ts'
 import { askYesNo } from '../shell/ask.ts'
 import { EXIT, Failure } from '../shell/failure.ts'
 import type { GatewayClient } from '../shell/gateway-client.ts'

@@ -1,14 +1,14 @@
 /** `baseload wallet exit`: the way out that needs nobody's consent. What is known is in the wallet's book and on the chain. */
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { BookChannel, Payee } from '../../../io/chain/book-schema.ts'
+import type { BookChannel, Payee } from '../../../io/chain/wallet/book-schema.ts'
 import {
   exitCall,
   finishCall,
   type OnChain,
   type PayerChain,
-} from '../../../io/chain/wallet-chain.ts'
-import { runTransaction, type Run } from '../../../io/chain/wallet-transaction.ts'
-import type { Wallet } from '../../../io/chain/wallet.ts'
+} from '../../../io/chain/wallet/wallet-chain.ts'
+import { runTransaction, type Run } from '../../../io/chain/wallet/wallet-transaction.ts'
+import type { Wallet } from '../../../io/chain/wallet/wallet.ts'
 import { print, type Flags, type Shell } from './command.ts'
 import { checkChannelFlag, freeOf, openChannels } from './wallet-channels.ts'
 import { chooseWallet } from './wallet-choice.ts'

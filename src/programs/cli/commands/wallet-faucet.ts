@@ -1,5 +1,5 @@
 /** `baseload wallet faucet`: test money from a local chain, worth nothing. */
-import { giveTestMoney } from '../../../io/chain/faucet.ts'
+import { giveTestMoney } from '../../../io/chain/local/faucet.ts'
 import { readAccess } from '../shell/client-settings.ts'
 import { clientFor, print, type Flags, type Shell } from './command.ts'
 import { chooseWallet } from './wallet-choice.ts'

@@ -8,9 +8,9 @@ import {
   readPrivateKey,
   sealKey,
   type UnlockedKey,
-} from '../../../io/chain/keystore.ts'
-import { openWallet } from '../../../io/chain/wallet.ts'
-import { listWallets, storeKeystore, walletPaths } from '../../../io/chain/wallet-folder.ts'
+} from '../../../io/chain/wallet/keystore.ts'
+import { openWallet } from '../../../io/chain/wallet/wallet.ts'
+import { listWallets, storeKeystore, walletPaths } from '../../../io/chain/wallet/wallet-folder.ts'
 import { askSecret } from '../shell/ask-secret.ts'
 import { EXIT, Failure } from '../shell/failure.ts'
 import { homeFolder, makePrivateFolder } from '../shell/home.ts'

@@ -10,8 +10,8 @@ import {
   channelJson,
   fakeChannelGateway,
   sendJson,
-} from '../../../io/chain/fake-channel-gateway.ts'
-import type { TestChain, TestWallet } from '../../../io/chain/test-chain.ts'
+} from '../../../io/chain/wallet/fake-channel-gateway.ts'
+import type { TestChain, TestWallet } from '../../../io/chain/local/test-chain.ts'
 import { channelsTypedData } from '../../../io/chain/typed-data.ts'
 
 export const FINALITY = 2

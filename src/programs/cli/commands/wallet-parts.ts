@@ -1,9 +1,9 @@
 /** What the wallet's commands share: amounts, the chain's node, progress, and faults told with their next step. */
 import { Fault } from '../../../core/base/refusal.ts'
 import { formatUnits, parseUnits } from '../../../core/base/token-amount.ts'
-import type { Payee } from '../../../io/chain/book-schema.ts'
-import { connectChain, type PayerChain } from '../../../io/chain/wallet-chain.ts'
-import type { Progress } from '../../../io/chain/wallet-transaction.ts'
+import type { Payee } from '../../../io/chain/wallet/book-schema.ts'
+import { connectChain, type PayerChain } from '../../../io/chain/wallet/wallet-chain.ts'
+import type { Progress } from '../../../io/chain/wallet/wallet-transaction.ts'
 import { EXIT, Failure } from '../shell/failure.ts'
 import { paymentFailure } from '../shell/paying.ts'
 import { textOf, type Flags, type Shell } from './command.ts'

@@ -1,8 +1,8 @@
 /** `baseload wallet show`: what the chain says of a wallet, and what the gateway says beside it. */
 import { formatEther } from 'viem'
-import { channelsOf, type Payee } from '../../../io/chain/book-schema.ts'
-import { channelsAnswer, type ChannelAnswer } from '../../../io/chain/channel-answers.ts'
-import type { Wallet } from '../../../io/chain/wallet.ts'
+import { channelsOf, type Payee } from '../../../io/chain/wallet/book-schema.ts'
+import { channelsAnswer, type ChannelAnswer } from '../../../io/chain/wallet/channel-answers.ts'
+import type { Wallet } from '../../../io/chain/wallet/wallet.ts'
 import { readAccess, type Access } from '../shell/client-settings.ts'
 import { Failure } from '../shell/failure.ts'
 import { table } from '../shell/terminal.ts'

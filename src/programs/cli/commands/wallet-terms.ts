@@ -1,8 +1,8 @@
 /** Whom a deposit is for: what the gateway says of its chain, checked, and agreed to by the wallet's owner. */
-import { payeeAt, samePayee, type Book, type Payee } from '../../../io/chain/book-schema.ts'
-import { chainAnswer, type ChainAnswer } from '../../../io/chain/channel-answers.ts'
-import type { PayerChain } from '../../../io/chain/wallet-chain.ts'
-import type { Wallet } from '../../../io/chain/wallet.ts'
+import { payeeAt, samePayee, type Book, type Payee } from '../../../io/chain/wallet/book-schema.ts'
+import { chainAnswer, type ChainAnswer } from '../../../io/chain/wallet/channel-answers.ts'
+import type { PayerChain } from '../../../io/chain/wallet/wallet-chain.ts'
+import type { Wallet } from '../../../io/chain/wallet/wallet.ts'
 import { askYesNo } from '../shell/ask.ts'
 import { EXIT, Failure } from '../shell/failure.ts'
 import type { GatewayClient } from '../shell/gateway-client.ts'

@@ -1,8 +1,8 @@
 /** `baseload wallet withdraw`: the gateway claims what was spent and gives the rest back, at once. */
 import { setTimeout as sleep } from 'node:timers/promises'
-import { payeeAt, type BookChannel, type Payee } from '../../../io/chain/book-schema.ts'
-import type { PayerChain } from '../../../io/chain/wallet-chain.ts'
-import type { Wallet } from '../../../io/chain/wallet.ts'
+import { payeeAt, type BookChannel, type Payee } from '../../../io/chain/wallet/book-schema.ts'
+import type { PayerChain } from '../../../io/chain/wallet/wallet-chain.ts'
+import type { Wallet } from '../../../io/chain/wallet/wallet.ts'
 import { EXIT, Failure } from '../shell/failure.ts'
 import { clientOf, print, type Flags, type Shell } from './command.ts'
 import { checkChannelFlag, freeOf, lookAt, openChannels } from './wallet-channels.ts'

@@ -26,7 +26,7 @@ export function payingSend(access: Access, shell: Shell, quiet: boolean): typeof
 
 async function chooseSend(access: Access, shell: Shell, quiet: boolean): Promise<typeof fetch> {
   // Loaded where there is a wallet: the other commands start without it.
-  const { openWallet, payingFetch } = await import('../../../io/chain/paying-fetch.ts')
+  const { openWallet, payingFetch } = await import('../../../io/chain/wallet/paying-fetch.ts')
   const { boundWallets } = await import('../commands/wallet-choice.ts')
   const bound = await boundWallets(access.home, new URL(access.url).origin)
   const { wallet: wanted, passwordFile, url: gateway } = access

@@ -3,7 +3,7 @@ import { existsSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Address } from 'viem'
 import { Fault, reasonOf } from '../../../core/base/refusal.ts'
-import type { LocalChain } from '../../../io/chain/local-chain.ts'
+import type { LocalChain } from '../../../io/chain/local/local-chain.ts'
 import type { Logger } from '../../../io/telemetry/logger.ts'
 import { choosePort } from './free-port.ts'
 
@@ -33,8 +33,8 @@ export async function openLocalMoney(of: {
 }): Promise<LocalMoney | null> {
   const { home, nodes, logger, say } = of
   const [{ notedPort, startLocalChain }, { loadOperatorKey }] = await Promise.all([
-    import('../../../io/chain/local-chain.ts'),
-    import('../../../io/chain/operator-key.ts'),
+    import('../../../io/chain/local/local-chain.ts'),
+    import('../../../io/chain/sending/operator-key.ts'),
   ])
   const folder = join(home, 'chain')
   const contracts = join(folder, 'contracts.json')

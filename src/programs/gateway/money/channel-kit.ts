@@ -5,7 +5,7 @@ import { bytesOf, lowerHex, ZERO_ADDRESS, type Address, type Hex } from '../../.
 import type { ChannelConfig, Voucher } from '../../../core/ledger/channel-config.ts'
 import { channelsAbi } from '../../../io/chain/abi/channels.ts'
 import { mockUsdcAbi } from '../../../io/chain/abi/mock-usdc.ts'
-import { testChain, type TestChain, type TestWallet } from '../../../io/chain/test-chain.ts'
+import { testChain, type TestChain, type TestWallet } from '../../../io/chain/local/test-chain.ts'
 import { channelsTypedData } from '../../../io/chain/typed-data.ts'
 import { secp256k1 } from '../../../io/keys/secp256k1.ts'
 import { randomHex } from '../../../io/store/channel-kit.ts'
