@@ -37,6 +37,15 @@ describe('store', { timeout: 120_000 }, () => {
     assert.deepEqual(await store.accounts(), [made])
     assert.equal(await store.account('acct_b'), null)
   })
+
+  it('knows test credit from other money', async (t) => {
+    const store = await testStore(t)
+    const [given, paid] = [await testTenant(store, 7n), await testTenant(store, 0n)]
+    const credit = tenantLedger(paid)
+    const transfer = { key: 'paid', debit: 'world:topups', credit, nanoUsd: 5n, reference: '' }
+    assert.equal(await store.transfer({ ...transfer, kind: 'deposit' }), 'posted')
+    assert.deepEqual([await store.testCredit(given), await store.testCredit(paid)], [7n, 0n])
+  })
 })
 
 describe('keys', { timeout: 120_000 }, () => {

@@ -193,6 +193,8 @@ export type Store = DeploymentStore &
     // Money.
     transfer(transfer: Transfer): Promise<'posted' | 'duplicate' | Refusal>
     balance(ledgerAccount: string): Promise<Balance>
+    /** All test credit that a tenant was ever given. */
+    testCredit(account: string): Promise<NanoUsd>
     /** Sets money aside: `insufficient_balance` with both numbers when it is not there. The same id and amount again is fine. */
     openHold(hold: {
       id: string

@@ -3,9 +3,11 @@ import { formatUsd, type NanoUsd } from '../../core/base/money.ts'
 import { refuse, type Refusal } from '../../core/base/refusal.ts'
 import { only } from './accounts.ts'
 import type { Database, Transaction } from './database.ts'
-import type { Balance, Store, Transfer } from './store.ts'
+import { TEST_CREDIT, tenantLedger, type Balance, type Store, type Transfer } from './store.ts'
 
-export const transfersIn = (database: Database): Pick<Store, 'transfer' | 'balance'> => ({
+export const transfersIn = (
+  database: Database,
+): Pick<Store, 'transfer' | 'balance' | 'testCredit'> => ({
   transfer: async (transfer) => {
     const malformed = check(transfer)
     if (malformed) return malformed
@@ -17,6 +19,13 @@ export const transfersIn = (database: Database): Pick<Store, 'transfer' | 'balan
     }
   },
   balance: (ledgerAccount) => database.run((sql) => balanceOf(sql, ledgerAccount)),
+  testCredit: (account) =>
+    database.run(async (sql) => {
+      const [row] = await sql<{ given: NanoUsd }[]>`
+        select coalesce(sum(nano_usd), 0)::bigint as given from transfers
+        where debit = ${TEST_CREDIT} and credit = ${tenantLedger(account)} and kind <> 'usage'`
+      return row?.given ?? 0n
+    }),
 })
 
 /** Thrown inside the transaction, because returning would commit it. */

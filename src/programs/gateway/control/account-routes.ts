@@ -15,9 +15,10 @@ const accountSchema = z
     kind: z.enum(['tenant', 'operator']),
     name: z.string(),
     created_at: timeSchema,
-    test_credit: z
-      .boolean()
-      .openapi({ description: 'True: the balance is test money, good on this network only.' }),
+    test_credit: z.boolean().openapi({
+      description:
+        'True: test money is in the balance, good on this network only or worth nothing.',
+    }),
     balance: moneySchema,
     held: moneySchema.openapi({ description: 'Set aside for requests that are running.' }),
     available: moneySchema,
@@ -78,7 +79,7 @@ export function accountRoutes(app: OpenAPIHono<ControlEnv>, parts: ControlParts)
 }
 
 function getAccount(app: OpenAPIHono<ControlEnv>, parts: ControlParts): void {
-  const { store } = parts
+  const { store, settlement } = parts
   const route = createRoute({
     method: 'get',
     path: '/v1/account',
@@ -89,9 +90,10 @@ function getAccount(app: OpenAPIHono<ControlEnv>, parts: ControlParts): void {
   })
   app.openapi(route, async (c) => {
     const { caller } = c.var
-    const [found, balance] = await Promise.all([
+    const [found, balance, given] = await Promise.all([
       store.account(caller.account),
       store.balance(tenantLedger(caller.account)),
+      store.testCredit(caller.account),
     ])
     if (!found) throw new Error(`key ${caller.id} belongs to no account`)
     const { balanceNanoUsd, heldNanoUsd } = balance
@@ -102,7 +104,7 @@ function getAccount(app: OpenAPIHono<ControlEnv>, parts: ControlParts): void {
         kind: found.kind,
         name: found.name,
         created_at: time(found.createdAt),
-        test_credit: true,
+        test_credit: given > 0n || settlement === null || settlement.facts.testMoney,
         balance: money(balanceNanoUsd),
         held: money(heldNanoUsd),
         available: money(balanceNanoUsd - heldNanoUsd),

@@ -53,6 +53,7 @@ export type ControlStore = Pick<
   | 'updateKey'
   | 'revokeKey'
   | 'balance'
+  | 'testCredit'
   | 'transfer'
   | 'usage'
   | 'recentUsage'

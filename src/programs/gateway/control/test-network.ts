@@ -154,6 +154,12 @@ function memoryStore() {
         if (credit === ledger) balanceNanoUsd += nanoUsd
       return { balanceNanoUsd, heldNanoUsd: balanceNanoUsd / 10n }
     },
+    async testCredit(account) {
+      let given = 0n
+      for (const { debit, credit, nanoUsd } of transfers.values())
+        if (debit === TEST_CREDIT && credit === tenantLedger(account)) given += nanoUsd
+      return given
+    },
     async transfer(transfer) {
       const before = transfers.get(transfer.key)
       if (before?.nanoUsd === transfer.nanoUsd) return 'duplicate'
