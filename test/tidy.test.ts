@@ -25,6 +25,7 @@ const mayImport: Record<string, readonly string[]> = {
   'io/telemetry': ['core/*'],
   'programs/gateway': ['core/*', 'io/*'],
   'programs/node': ['core/*', 'io/*'],
+  'programs/simulator': ['core/*'],
   'programs/cli': ['core/*', 'io/*', 'programs/*'],
 }
 

@@ -17,16 +17,18 @@ import { createPostgresStore } from '../../src/io/store/postgres-store.ts'
 import { NO_LIMITS, TEST_CREDIT, tenantLedger, type Store } from '../../src/io/store/store.ts'
 import { silentLogger } from '../../src/io/telemetry/logger.ts'
 import { answers, freePort, start, until, type Started } from './processes.ts'
-import type { Setting, Target } from './targets.ts'
+import type { Place, Setting, Target } from './targets.ts'
 import { ROOT } from './tools.ts'
 
 const CLI = join(ROOT, 'dist', 'src', 'programs', 'cli', 'main.js')
 const NODES = join(ROOT, 'dist', 'bench', 'gateway', 'nodes.js')
 
 export const LINKS_UNDER_LOAD = 16
+/** Thousands of handshakes, on a machine that may have other work. */
+const LINKING_MS = 300_000
 
 /** Runs on the load's core, as a database that belongs to nobody's gateway does. */
-export async function startPostgres({ folder }: Setting): Promise<EmbeddedPostgres> {
+export async function startPostgres({ folder }: Place): Promise<EmbeddedPostgres> {
   const running = await startEmbeddedPostgres({
     folder: join(folder, 'postgres'),
     logger: silentLogger,
@@ -60,7 +62,7 @@ export type Gateway = { readonly process: Started; readonly port: number }
  * the others write none either.
  */
 export async function startGateway(
-  { cores, folder, profileFolder }: Setting,
+  { cores, folder, profileFolder }: Place,
   databaseUrl: string,
   name: string,
 ): Promise<Gateway> {
@@ -85,13 +87,13 @@ export async function startGateway(
 
 /** Resolves when all of them are linked. */
 export async function startNodes(
-  { cores }: Setting,
+  { cores }: Place,
   gatewayPort: number,
   links: number,
 ): Promise<Started> {
   const args = [NODES, `http://127.0.0.1:${gatewayPort}`, String(links)]
   const nodes = start(cores.load, process.execPath, args)
-  await until(`${links} nodes`, nodes, () => nodes.lines.includes('linked'), 60_000)
+  await until(`${links} nodes`, nodes, () => nodes.lines.includes('linked'), LINKING_MS)
   return nodes
 }
 
@@ -103,7 +105,7 @@ export async function newDatabase(database: EmbeddedPostgres, name: string): Pro
 }
 
 /** Returns the tenant's API key. */
-async function newTenant(databaseUrl: string): Promise<string> {
+export async function newTenant(databaseUrl: string): Promise<string> {
   const store = await createPostgresStore({ url: databaseUrl, logger: silentLogger })
   const id = idFrom('acct', randomBytes(15))
   await store.createAccount({ id, kind: 'tenant', name: 'bench', limits: NO_LIMITS })

@@ -13,9 +13,11 @@ export type Target = {
   readonly headers: readonly string[]
 }
 
-export type Setting = {
+export type Setting = Place & { readonly tools: Tools }
+
+/** Where programs run and keep their files. */
+export type Place = {
   readonly cores: Cores
-  readonly tools: Tools
   /** For configuration and state; removed at the end. */
   readonly folder: string
   /** Where Baseload's gateways write CPU profiles when they end; null: they run unprofiled. */

@@ -103,6 +103,7 @@ async function startPaidGateway(databaseUrl: string, home: string, secret: strin
     settlement,
     makePayouts: null,
     logger: silentLogger,
+    now: Date.now,
     metrics: createGatewayMetrics(),
     objects: openObjectStore(config, identity.id),
     secret: randomBytes(16),

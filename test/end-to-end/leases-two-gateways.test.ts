@@ -16,7 +16,7 @@ import {
 const skip = containersUnavailable()
 const LIMIT = { timeout: 240_000 }
 /** A claim ends after 15 s without a sign of life; the others look every 5 s. The rest is CI's machine. */
-const TAKEOVER_MS = 30_000
+const TAKEOVER_MS = 45_000
 
 describe('two gateways', { skip, ...LIMIT }, () => {
   let yard: LeaseYard
@@ -35,12 +35,20 @@ describe('two gateways', { skip, ...LIMIT }, () => {
     await network.until('its page is there, too', async () => {
       return (await network.page(first.id, other.url)) === PAGE
     })
-    await elsewhere.update('app', { env: ['COLOR=red'] })
-    await elsewhere.running('app')
     const starts = async () =>
       (await network.containersOf({ lease: first.id })).map(
         ({ Id, Labels }) => `${Id} ${Labels[LABEL.epoch]}`,
       )
+    const [old] = await starts()
+    await elsewhere.update('app', { env: ['COLOR=red'] })
+    await network.until('a container with the new environment has replaced it', async () => {
+      const [now, ...more] = await starts()
+      return now !== undefined && now !== old && more.length === 0
+    })
+    // A container runs a moment before its program listens.
+    await network.until('its page is back', async () => {
+      return (await network.page(first.id, other.url)) === PAGE
+    })
     const containers = await starts()
     assert.equal(containers.length, 1)
 

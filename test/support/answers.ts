@@ -86,7 +86,7 @@ type Chunk = {
   baseload?: { attempts: Attempt[]; price_nano_usd: string }
 }
 
-function readAnswer(raw: string): Answer {
+export function readAnswer(raw: string): Answer {
   let text = ''
   let bill: Chunk['baseload'] | undefined
   let done = false

@@ -9,7 +9,11 @@ export type FaultMode =
   /** Passes nothing on and loses nothing: a peer that hangs, until the mode changes. */
   | { readonly kind: 'hold' }
   /** Half-open: takes bytes and drops them. A connection that lost bytes never passes any again. */
-  | { readonly kind: 'swallow' }
+  | {
+      readonly kind: 'swallow'
+      /** Only what goes to the target (up) or comes from it (down); otherwise both. */
+      readonly way?: 'up' | 'down' | 'both'
+    }
   /** A few bytes now and then. */
   | { readonly kind: 'drip'; readonly bytes: number; readonly everyMs: number }
   | { readonly kind: 'throttle'; readonly bytesPerSecond: number }
@@ -79,7 +83,9 @@ class Pair {
   constructor(near: Socket, targetPort: number, mode: () => FaultMode, random: Random) {
     this.#near = near
     this.#far = connect({ port: targetPort, host: '127.0.0.1', allowHalfOpen: true, noDelay: true })
-    this.#lanes = [new Lane(near, this.#far, mode, random), new Lane(this.#far, near, mode, random)]
+    const laneOf = (from: Socket, to: Socket, way: 'up' | 'down'): Lane =>
+      new Lane(from, to, () => modeOf(mode(), way), random)
+    this.#lanes = [laneOf(near, this.#far, 'up'), laneOf(this.#far, near, 'down')]
     for (const socket of [near, this.#far]) {
       socket.on('error', () => this.cut())
       socket.on('close', () => {
@@ -98,6 +104,12 @@ class Pair {
     this.#near.resetAndDestroy()
     this.#far.resetAndDestroy()
   }
+}
+
+/** What the mode means for what goes this way. */
+function modeOf(mode: FaultMode, way: 'up' | 'down'): FaultMode {
+  const only = mode.kind === 'swallow' ? (mode.way ?? 'both') : 'both'
+  return only === 'both' || only === way ? mode : { kind: 'pass' }
 }
 
 /** What goes one way, in order; `null` is the end of the stream. */

@@ -3,12 +3,10 @@
  * honest node with words that are foreseen and a river of text, and a tenant whose requests must all succeed.
  */
 import assert from 'node:assert/strict'
-import { execFileSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import type { TestContext } from 'node:test'
 import { setTimeout as pause } from 'node:timers/promises'
 import type { Engine } from '../../src/io/engine/engine.ts'
 import { createPostgresStore } from '../../src/io/store/postgres-store.ts'
@@ -21,6 +19,8 @@ import { createFakeEngine, fakeModel } from '../../src/programs/node/fake-engine
 import { startNode } from '../../src/programs/node/main.ts'
 import { freePort, gatewayProgram } from './program.ts'
 import { hello, words } from './small-network.ts'
+import { memoryMiB } from './memory.ts'
+import type { Occasion } from './occasion.ts'
 
 /** A model that says more than the kernel's buffers between the gateway and a tenant hold: some megabytes. */
 export const RIVER = {
@@ -56,7 +56,7 @@ export type Trickle = {
   readonly failures: readonly string[]
 }
 
-export async function hostileSite(t: TestContext): Promise<HostileSite> {
+export async function hostileSite(t: Occasion): Promise<HostileSite> {
   const folder = mkdtempSync(join(tmpdir(), 'baseload-hostile-'))
   const databaseUrl = await testDatabaseUrl()
   const port = await freePort()
@@ -188,13 +188,4 @@ function riverEngine(): Engine {
     embed: () => Promise.reject(new Error('a river has no vectors')),
     close: () => Promise.resolve(),
   }
-}
-
-/** Resident memory of a process; where there is no /proc, `ps` knows only what it is now. */
-function memoryMiB(pid: number, what: 'VmRSS' | 'VmHWM'): number {
-  const status = `/proc/${pid}/status`
-  const kib = existsSync(status)
-    ? new RegExp(`^${what}:\\s+(\\d+) kB`, 'm').exec(readFileSync(status, 'utf8'))?.[1]
-    : execFileSync('ps', ['-o', 'rss=', '-p', String(pid)], { encoding: 'utf8' })
-  return Math.round(Number(kib) / 1024)
 }

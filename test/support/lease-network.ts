@@ -243,6 +243,8 @@ export class EpochWatch {
 
   constructor(network: LeaseNetwork, lease: string) {
     this.#watching = this.#watch(network, lease)
+    // A test that fails before it asks has closed the engine under us; who asks is told.
+    this.#watching.catch(() => undefined)
   }
 
   async #watch(network: LeaseNetwork, lease: string): Promise<void> {

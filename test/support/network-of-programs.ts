@@ -7,7 +7,6 @@ import { randomBytes } from 'node:crypto'
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import type { TestContext } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { openDatabase, type Database } from '../../src/io/store/database.ts'
 import { createPostgresStore } from '../../src/io/store/postgres-store.ts'
@@ -16,7 +15,9 @@ import { testDatabaseUrl, testId, testTenant } from '../../src/io/store/testing.
 import { silentLogger } from '../../src/io/telemetry/logger.ts'
 import { mintSecret } from '../../src/programs/gateway/control/key-secret.ts'
 import { readRecords } from '../../src/programs/node/spool-record.ts'
-import { freePort, gatewayProgram, nodeProgram, type Program } from './program.ts'
+import type { FleetEngineSettings } from './fleet/fleet-engine.ts'
+import { fakeNodeProgram, freePort, gatewayProgram, nodeProgram, type Program } from './program.ts'
+import type { Occasion } from './occasion.ts'
 
 export type GatewayProcess = {
   readonly program: Program
@@ -46,15 +47,17 @@ export const TENANT_NANO_USD = 100_000_000_000n
 const PATIENCE_MS = 60_000
 
 export async function programNetwork(
-  t: TestContext,
+  t: Occasion,
   options: {
     nodes: number
     gateways?: number
     /** A PostgreSQL of the test's own. */
     databaseUrl?: string
     /** What a node dials instead of the gateway's own port. */
-    dial?: (gatewayPort: number) => Promise<number>
+    dial?: (gatewayPort: number, node: number) => Promise<number>
     nodeFlags?: Readonly<Record<string, string>>
+    /** Fake nodes instead of the built program with the demo model. */
+    fake?: FleetEngineSettings
     /** Everything that they log, in `log` of each home. */
     keepLogs?: boolean
     /** More settings of the gateway that will have this port. */
@@ -91,12 +94,15 @@ export async function programNetwork(
     Array.from({ length: options.nodes }, async (_, i) => {
       const home = join(folder, `node-${i + 1}`)
       const dialled = await Promise.all(
-        ports.map(async (port) => (await options.dial?.(port)) ?? port),
+        ports.map(async (port) => (await options.dial?.(port, i)) ?? port),
       )
       const urls = dialled.map((port) => `http://127.0.0.1:${port}`)
       const logs = { 'log-level': 'debug', 'log-file': join(home, 'log') }
       const flags = { ...options.nodeFlags, ...(options.keepLogs && logs) }
-      const program = nodeProgram({ name: `node ${i + 1}`, home, gateways: urls, flags })
+      const plan = { name: `node ${i + 1}`, home, gateways: urls }
+      const program = options.fake
+        ? fakeNodeProgram({ ...plan, engine: options.fake })
+        : nodeProgram({ ...plan, flags })
       programs.push(program)
       return { program, home, id: await program.start() }
     }),

@@ -3,16 +3,16 @@ import assert from 'node:assert/strict'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import type { TestContext } from 'node:test'
 import {
   startEmbeddedPostgres,
   type EmbeddedPostgres,
 } from '../../src/io/store/embedded-postgres.ts'
 import { silentLogger } from '../../src/io/telemetry/logger.ts'
 import type { ProgramNetwork } from './network-of-programs.ts'
+import type { Occasion } from './occasion.ts'
 
 /** Stopped and removed with the test. */
-export async function ownPostgres(t: TestContext): Promise<EmbeddedPostgres> {
+export async function ownPostgres(t: Occasion): Promise<EmbeddedPostgres> {
   const folder = mkdtempSync(join(tmpdir(), 'baseload-postgres-'))
   const postgres = await startEmbeddedPostgres({ folder, logger: silentLogger })
   const killAtExit = (): void => {

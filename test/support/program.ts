@@ -11,9 +11,11 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { childMessage } from '../../src/programs/cli/shell/supervised.ts'
+import type { FleetEngineSettings } from './fleet/fleet-engine.ts'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 export const MAIN = join(root, 'dist/src/programs/cli/main.js')
+const FAKE_NODE = join(root, 'dist/test/support/fleet/fake-node.js')
 export const DEMO_MODEL = 'bard-3m'
 const MODEL_FILE = join(root, 'models', DEMO_MODEL, `${DEMO_MODEL}-f16.gguf`)
 /** What is kept of a child's output, for the message of a failure. */
@@ -27,15 +29,23 @@ process.once('exit', () => {
 
 export class Program {
   readonly name: string
+  readonly #main: string
   readonly #args: readonly string[]
   readonly #env: NodeJS.ProcessEnv
   #child: ChildProcess | null = null
   #said = ''
 
   /** Whoever makes one kills it when the test ends. */
-  constructor(plan: { name: string; args: readonly string[]; env?: NodeJS.ProcessEnv }) {
+  constructor(plan: {
+    name: string
+    args: readonly string[]
+    env?: NodeJS.ProcessEnv
+    /** Another script than the built program. */
+    main?: string
+  }) {
     checkBuild()
     this.name = plan.name
+    this.#main = plan.main ?? MAIN
     this.#args = plan.args
     this.#env = { ...process.env, BASELOAD_LOG_LEVEL: 'warn', ...plan.env }
   }
@@ -54,7 +64,7 @@ export class Program {
   async start(): Promise<string> {
     assert.equal(this.#child, null, `${this.name} runs already`)
     this.#said = ''
-    const child = spawn(process.execPath, [MAIN, ...this.#args], {
+    const child = spawn(process.execPath, [this.#main, ...this.#args], {
       cwd: root,
       env: this.#env,
       stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
@@ -91,6 +101,11 @@ export class Program {
     }
   }
 
+  /** Tells it something over its IPC channel. */
+  tell(message: object): void {
+    this.#child?.send(message)
+  }
+
   /** Sends the signal and goes on. */
   signal(signal: NodeJS.Signals): void {
     this.#child?.kill(signal)
@@ -116,9 +131,12 @@ export const gatewayProgram = (plan: {
   databaseUrl: string
   /** More of its settings. */
   env?: NodeJS.ProcessEnv
+  /** Another build than this one. */
+  main?: string
 }): Program =>
   new Program({
     name: plan.name,
+    ...(plan.main !== undefined && { main: plan.main }),
     args: ['gateway', '--home', plan.home, '--port', String(plan.port)],
     env: { BASELOAD_DATABASE_URL: plan.databaseUrl, ...plan.env },
   })
@@ -149,6 +167,21 @@ export const nodeProgram = (plan: {
       }),
       '--skip-doctor',
     ],
+  })
+
+/** The real node agent with a fake engine (test/support/fleet): real links, receipts and spools, foreseen tokens. */
+export const fakeNodeProgram = (plan: {
+  name: string
+  home: string
+  gateways: readonly string[]
+  engine: FleetEngineSettings
+  env?: NodeJS.ProcessEnv
+}): Program =>
+  new Program({
+    name: plan.name,
+    ...(plan.env && { env: plan.env }),
+    main: FAKE_NODE,
+    args: [plan.home, JSON.stringify(plan.engine), ...plan.gateways],
   })
 
 const flags = (values: Record<string, string>): string[] =>

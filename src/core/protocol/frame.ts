@@ -24,6 +24,7 @@ export const FRAME = {
   LEASE: 14, // gateway → node, JSON `LeaseCommand`
   LEASE_STATE: 15, // node → gateway, JSON `LeaseReport`
   IOU: 26, // gateway → node, JSON `PayoutNews`
+  REGION: 27, // gateway → node, JSON `RegionNews`
   // Streams: one attempt each.
   REQUEST: 16, // gateway → node: u32 header length, JSON `AttemptHeader`, then the tenant's body; its first 64 KiB or all
   BODY: 17, // gateway → node: the next part of what REQUEST began; the lengths said how much comes in all

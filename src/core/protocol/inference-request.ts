@@ -39,6 +39,8 @@ type Common = {
   /** The model and then its fallbacks, each once. */
   readonly models: readonly string[]
   readonly provider: ProviderPreferences
+  /** `service_tier: flex`: served after all others, refused before them. */
+  readonly flexible: boolean
 }
 
 export type GenerationRequest = Common & {
@@ -99,8 +101,9 @@ function readChat(body: Fields): ChatRequest | Refusal {
   if (isRefusal(messages)) return messages
   // Named one by one: a spread with more members behind it makes a new hidden class a request in Node 20,
   // and all code that then meets the object runs at a fraction of its speed.
-  const { model, models, provider, stream, includeUsage, n, sampling } = generation
-  return { model, models, provider, stream, includeUsage, n, sampling, api: 'chat', messages }
+  const { model, models, provider, flexible, stream, includeUsage, n, sampling } = generation
+  const api = 'chat'
+  return { model, models, provider, flexible, stream, includeUsage, n, sampling, api, messages }
 }
 
 function readCompletion(body: Fields): CompletionRequest | Refusal {
@@ -117,9 +120,21 @@ function readCompletion(body: Fields): CompletionRequest | Refusal {
   const echo = optionalBoolean(body, 'echo', false)
   if (isRefusal(echo)) return echo
   if (echo) return unsupported('echo', 'is not offered: the prompt is yours already')
-  const { model, models, provider, stream, includeUsage, n, sampling } = generation
+  const { model, models, provider, flexible, stream, includeUsage, n, sampling } = generation
   const api = 'completion'
-  return { model, models, provider, stream, includeUsage, n, sampling, api, prompts, echo }
+  return {
+    model,
+    models,
+    provider,
+    flexible,
+    stream,
+    includeUsage,
+    n,
+    sampling,
+    api,
+    prompts,
+    echo,
+  }
 }
 
 /** OpenAI's old default where nobody says more. */
@@ -152,7 +167,7 @@ function readCommon(body: Fields): Common | Refusal {
   if (body['user'] != null && typeof body['user'] !== 'string')
     return invalid('user', 'a string', body['user'])
   const models = fallbacks.length === 0 ? [model] : [...new Set([model, ...fallbacks])]
-  return { model, models, provider }
+  return { model, models, provider, flexible: body['service_tier'] === 'flex' }
 }
 
 function readGeneration(
@@ -180,8 +195,8 @@ function readGeneration(
   if (neutral) return neutral
   const sampling = readSampling(body, topLogprobs, defaultMaxTokens)
   if (isRefusal(sampling)) return sampling
-  const { model, models, provider } = common
-  return { model, models, provider, stream, includeUsage, n: n ?? 1, sampling }
+  const { model, models, provider, flexible } = common
+  return { model, models, provider, flexible, stream, includeUsage, n: n ?? 1, sampling }
 }
 
 function readSampling(
@@ -300,7 +315,7 @@ const NEUTRAL: Readonly<Record<string, readonly unknown[]>> = {
   best_of: [1],
   suffix: [''],
   store: [false],
-  service_tier: ['auto', 'default'],
+  service_tier: ['auto', 'default', 'flex'],
   tools: [],
   tool_choice: ['none', 'auto'],
   parallel_tool_calls: [true, false],

@@ -55,7 +55,7 @@ export class FairQueue<Item> {
     deadline: Millis
   }): Waiting<Item> | Refusal {
     const own = this.#tenants.get(entry.tenant)?.waiting.size ?? 0
-    if (this.size >= this.#maxInAll || own >= this.#maxPerTenant) return this.#full(own)
+    if (this.size >= this.#maxInAll || own >= this.#maxPerTenant) return this.full(entry.tenant)
     const tenant = this.#tenant(entry.tenant)
     const waiting: Waiting<Item> = { ...entry, place: -1 }
     if (tenant.waiting.size === 0) {
@@ -98,6 +98,14 @@ export class FairQueue<Item> {
     this.#byDeadline.remove(waiting)
     if (tenant.waiting.size === 0) this.#byCounter.remove(tenant)
     this.#raiseLevel(tenant.counter)
+  }
+
+  /** Takes out the one whose deadline comes first. */
+  shed(): Item | null {
+    const first = this.#byDeadline.first()
+    if (!first) return null
+    this.remove(first)
+    return first.item
   }
 
   /** Takes out all whose deadline has come. */
@@ -149,8 +157,8 @@ export class FairQueue<Item> {
     }
   }
 
-  #full(own: number): Refusal {
-    const inAll = this.size
+  full(name: string, inAll = this.size): Refusal {
+    const own = this.#tenants.get(name)?.waiting.size ?? 0
     return refuse(
       'queue_full',
       `All nodes are busy and the queue is full: ${inAll} of ${this.#maxInAll} wait, ${own} of ${this.#maxPerTenant} of them yours. Try again soon.`,

@@ -13,6 +13,7 @@ import {
   type Pool,
   type Replica,
 } from './replica.ts'
+import { FaultBook } from './fault-book.ts'
 import { Ring } from './ring.ts'
 
 /** Models without a replica that are still known by name: 503 and not 404 for a while. */
@@ -42,6 +43,8 @@ export class ReplicaTable {
   readonly #byLink = new Map<string, Replica[]>()
   /** Times of lost links by node, newest last. */
   readonly #losses = new Map<string, { times: Millis[]; reason: string }>()
+
+  readonly #faults = new FaultBook()
 
   /** The replicas of a model; null for a model that no node ever offered. */
   of(model: string): ModelReplicas | null {
@@ -86,6 +89,12 @@ export class ReplicaTable {
   /** The node finishes what runs and wants nothing new. */
   drain(link: string): void {
     for (const replica of this.ofLink(link)) replica.draining = true
+  }
+
+  /** The node said what no honest node says: it is not asked for a while, under whatever link. */
+  quarantine(node: string, link: string, reason: string, now: Millis): void {
+    const cooldown = this.#faults.fault(node, reason, now)
+    for (const replica of this.ofLink(link)) replica.cooldown = cooldown
   }
 
   heartbeat(link: string, heartbeat: Heartbeat): void {
@@ -153,6 +162,8 @@ export class ReplicaTable {
 
   /** What a node that links again starts with: nothing, a cooldown since its last loss, or quarantine. */
   #cooldownOf(node: string, now: Millis): Cooldown | null {
+    const quarantine = this.#faults.of(node, now)
+    if (quarantine) return quarantine
     const losses = this.#recentLosses(node, now)
     const last = losses.at(-1)
     if (last === undefined) return null

@@ -118,7 +118,7 @@ describe('cooldown', () => {
     assert.ok(isWell(replica, 3000))
     recordDispatch(replica)
     assert.ok(!isWell(replica, 3000))
-    recordSuccess(replica)
+    recordSuccess(replica, 0)
     assert.ok(isWell(replica, 3000))
     recordFailure(replica, 'crashed', 4000, 5000)
     assert.equal(replica.cooldown?.until, 7000, 'counts from one again')

@@ -19,6 +19,8 @@ export type Cooldown = {
   readonly reason: string
   /** Failures in a row; the cooldown grows with them until a success clears it. */
   readonly failures: number
+  /** A quarantine: only an attempt that began after it ends it. */
+  readonly firm?: boolean
 }
 
 /** All replicas of one model together: the measure of a replica's fair share, and whether to look at all. */
@@ -187,8 +189,10 @@ function setBusy(replica: Replica, outstanding: number, othersBusy: number): voi
   if (before !== after) replica.pool.roomy += after ? -1 : 1
 }
 
-/** An attempt went well: whatever was held against the replica is forgotten. */
-export function recordSuccess(replica: Replica): void {
+/** An attempt went well: whatever was held against the replica is forgotten, but for a quarantine that it began before. */
+export function recordSuccess(replica: Replica, dispatchedAt: Millis): void {
+  const { cooldown } = replica
+  if (cooldown?.firm && dispatchedAt < cooldown.until) return
   replica.cooldown = null
 }
 
@@ -204,6 +208,7 @@ export function recordFailure(
 ): void {
   const before = replica.cooldown
   if (before && dispatchedAt <= before.since) return
+  if (before?.firm && now < before.until) return
   replica.cooldown = cooldownAfter((before?.failures ?? 0) + 1, reason, now)
 }
 

@@ -17,6 +17,7 @@ import {
 } from '../../core/protocol/link.ts'
 import type { SignedOffer } from '../../core/protocol/offer.ts'
 import type { PayoutNews, SignedPayout } from '../../core/protocol/payout.ts'
+import type { RegionNews } from '../../core/protocol/region.ts'
 import { receiptBatchLines, type ReceiptBatch } from '../../core/protocol/receipt.ts'
 import { TUNNEL_PATH } from '../../core/protocol/tunnel.ts'
 import type { Identity } from '../keys/identity.ts'
@@ -46,6 +47,8 @@ export type LinkClientOptions = {
   readonly onLease?: (command: LeaseCommand) => void
   /** What the gateway owes, and its signature. Default: ignored. */
   readonly onPayoutNews?: (news: PayoutNews) => void
+  /** The gateways of its region that are there now. Default: ignored. */
+  readonly onRegionNews?: (news: RegionNews) => void
   readonly onReceiptsAcknowledged: (receipts: readonly string[]) => void
   readonly onLinked: (linked: { gateway: string; gatewayKey: string; link: string }) => void
   /** No link now: it was lost, or could not be made. It is dialled again after so long. */
@@ -193,14 +196,23 @@ class GatewayDialler implements LinkClient {
 
   #enter(socket: LinkSocket, challenge: Challenge, welcome: Welcome): void {
     clearTimeout(this.#timer)
-    const { load, now, onAttempt, onLease, onPayoutNews, onReceiptsAcknowledged, onLinked } =
-      this.#options
+    const {
+      load,
+      now,
+      onAttempt,
+      onLease,
+      onPayoutNews,
+      onRegionNews,
+      onReceiptsAcknowledged,
+      onLinked,
+    } = this.#options
     this.#session = new NodeSession(
       socket,
       {
         attempt: onAttempt,
         receiptsAcknowledged: onReceiptsAcknowledged,
         payoutNews: onPayoutNews ?? (() => {}),
+        regionNews: onRegionNews ?? (() => {}),
         lease: onLease ?? ((command) => this.#refuseLease(command)),
         openTunnel: (open) =>
           this.#tunnels.asked(open, challenge, (refused) =>

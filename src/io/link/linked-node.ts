@@ -5,6 +5,7 @@ import { FRAME } from '../../core/protocol/frame.ts'
 import { leaseReportSchema, type LeaseCommand } from '../../core/protocol/lease-control.ts'
 import { heartbeatSchema, type AttemptHeader, type Heartbeat } from '../../core/protocol/link.ts'
 import { signedOfferSchema, type Offer, type SignedOffer } from '../../core/protocol/offer.ts'
+import type { RegionNews } from '../../core/protocol/region.ts'
 import type { PayoutNews, SignedPayout } from '../../core/protocol/payout.ts'
 import { MAX_RECEIPTS_PER_BATCH, readReceiptBatch } from '../../core/protocol/receipt.ts'
 import {
@@ -146,6 +147,10 @@ export class LinkedNode implements NodeLink, LinkSocketOwner, AttemptLink, Asked
 
   tellPayout(news: PayoutNews): void {
     this.#socket.writeJson(FRAME.IOU, 0, news)
+  }
+
+  tellRegion(news: RegionNews): void {
+    this.#socket.writeJson(FRAME.REGION, 0, news)
   }
 
   close(reason: string): void {

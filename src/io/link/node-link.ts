@@ -9,6 +9,7 @@ import type {
 import type { LeaseCommand, LeaseReport } from '../../core/protocol/lease-control.ts'
 import type { Offer, SignedOffer } from '../../core/protocol/offer.ts'
 import type { PayoutNews, SignedPayout } from '../../core/protocol/payout.ts'
+import type { RegionNews } from '../../core/protocol/region.ts'
 import type { ReceiptBatch } from '../../core/protocol/receipt.ts'
 import type { TunnelPurpose } from '../../core/protocol/tunnel.ts'
 import type { Millis } from '../../core/base/time.ts'
@@ -67,6 +68,8 @@ export type NodeLink = {
   lease(command: LeaseCommand): void
   /** Nothing when the link has closed. */
   tellPayout(news: PayoutNews): void
+  /** Nothing when the link has closed. */
+  tellRegion(news: RegionNews): void
   close(reason: string): void
 }
 

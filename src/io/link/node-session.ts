@@ -3,6 +3,7 @@ import { FRAME } from '../../core/protocol/frame.ts'
 import { leaseCommandSchema, type LeaseCommand } from '../../core/protocol/lease-control.ts'
 import { HEARTBEAT_MS, type Heartbeat } from '../../core/protocol/link.ts'
 import { payoutNewsSchema, type PayoutNews } from '../../core/protocol/payout.ts'
+import { regionNewsSchema, type RegionNews } from '../../core/protocol/region.ts'
 import { receiptsAckSchema } from '../../core/protocol/receipt.ts'
 import { openTunnelSchema, type OpenTunnel } from '../../core/protocol/tunnel.ts'
 import type { Millis } from '../../core/base/time.ts'
@@ -17,6 +18,7 @@ export type SessionEvents = {
   attempt(attempt: IncomingAttempt): void
   receiptsAcknowledged(receipts: readonly string[]): void
   payoutNews(news: PayoutNews): void
+  regionNews(news: RegionNews): void
   openTunnel(open: OpenTunnel): void
   lease(command: LeaseCommand): void
   load(): Heartbeat
@@ -110,6 +112,12 @@ export class NodeSession implements LinkSocketOwner, AttemptSession {
         // One that this node does not understand changes nothing: it keeps the last one that it did.
         const news = readJson(payoutNewsSchema, payload)
         if (!(news instanceof Error)) this.#events.payoutNews(news)
+        return null
+      }
+      case FRAME.REGION: {
+        // Likewise: links stay as they are.
+        const news = readJson(regionNewsSchema, payload)
+        if (!(news instanceof Error)) this.#events.regionNews(news)
         return null
       }
       case FRAME.LEASE: {

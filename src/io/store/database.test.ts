@@ -5,7 +5,7 @@ import { describe, it, type TestContext } from 'node:test'
 import { Fault } from '../../core/base/refusal.ts'
 import { silentLogger } from '../telemetry/logger.ts'
 import { openDatabase } from './database.ts'
-import { migrate, readMigrations } from './migrate.ts'
+import { migrate, onlyAdds, readMigrations } from './migrate.ts'
 import { createPostgresStore } from './postgres-store.ts'
 import { testDatabaseUrl } from './testing.ts'
 
@@ -101,6 +101,36 @@ describe('migrations', { timeout: 120_000 }, () => {
       migrate(database, silentLogger, known),
       (error) => error instanceof Fault && error.code === 'store_newer_than_program',
     )
+  })
+
+  it('lets an older program run on what a newer one only added', async (t) => {
+    const database = await open(t, await testDatabaseUrl())
+    const known = readMigrations()
+    const text = 'alter table gateways add column later text'
+    const next = { number: 9998, name: '9998-later.add.sql', text }
+    await migrate(database, silentLogger, [...known, next])
+    await migrate(database, silentLogger, known)
+    await migrate(database, silentLogger, [...known, next])
+    const other = { number: 9999, name: '9999-other.sql', text: 'select 1' }
+    await migrate(database, silentLogger, [...known, next, other])
+    await assert.rejects(migrate(database, silentLogger, known), /9999-other/)
+  })
+
+  it('add nothing but what older programs can ignore, where their names say so', () => {
+    const adding = readMigrations().filter(({ name }) => onlyAdds(name))
+    assert.ok(adding.length > 0)
+    for (const { name, text } of adding) {
+      const statements = text
+        .replace(/--.*/g, '')
+        .split(';')
+        .map((one) => one.trim())
+      for (const statement of statements.filter((one) => one !== '')) {
+        const addsColumn = /^alter table \w+ add column /.test(statement)
+        const mustBeGiven = /not null/.test(statement) && !/default/.test(statement)
+        const adds = /^create (table|index) /.test(statement) || (addsColumn && !mustBeGiven)
+        assert.ok(adds, `${name}: ${statement}`)
+      }
+    }
   })
 
   it('refuses a migration whose text has changed', async (t) => {

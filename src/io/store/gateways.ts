@@ -2,6 +2,7 @@
 import { DAY, type Millis } from '../../core/base/time.ts'
 import type { KinProof } from '../../core/protocol/kin.ts'
 import { MAX_KIN } from '../../core/protocol/kin.ts'
+import type { GatewayCard } from '../../core/protocol/region.ts'
 import type { Database } from './database.ts'
 
 /** One that was not there for so long has no leases left at any node. */
@@ -18,6 +19,10 @@ export type GatewayStore = {
     now: Millis,
   ): Promise<{ readonly strangers: readonly string[]; readonly proofs: readonly KinProof[] }>
   vouchFor(gateway: string, kin: string, signature: string): Promise<void>
+  /** Notes where nodes find this gateway, and that it is there. */
+  showCard(card: GatewayCard, now: Millis): Promise<void>
+  /** Of the gateways of this region (null: of those without one) that were there since; by id, at most `MAX_KIN`. */
+  cardsOf(region: string | null, since: Millis): Promise<GatewayCard[]>
 }
 
 export const gatewaysIn = (database: Database): GatewayStore => ({
@@ -45,4 +50,22 @@ export const gatewaysIn = (database: Database): GatewayStore => ({
         on conflict (gateway, kin) do nothing`,
     )
   },
+
+  async showCard({ gateway, key, url, region, signature }, now) {
+    await database.run(
+      (sql) => sql`
+        insert into gateways (id, public_key, seen_at, url, region, card_signature)
+        values (${gateway}, ${key}, ${now}, ${url}, ${region}, ${signature})
+        on conflict (id) do update
+          set seen_at = ${now}, url = ${url}, region = ${region}, card_signature = ${signature}`,
+    )
+  },
+
+  cardsOf: (region, since) =>
+    database.run(async (sql) => [
+      ...(await sql<GatewayCard[]>`
+        select id as gateway, public_key as key, url, region, card_signature as signature from gateways
+        where card_signature is not null and seen_at > ${since} and coalesce(region, '') = ${region ?? ''}
+        order by id limit ${MAX_KIN}`),
+    ]),
 })

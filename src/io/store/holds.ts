@@ -82,7 +82,8 @@ async function openHold(
         where account = ${account} for update
       ), opened as (
         insert into holds (id, account, gateway, nano_usd, remaining_nano_usd, state, opened_at, expires_at)
-        select ${id}, account, ${gateway}, ${nanoUsd}, ${nanoUsd}, 'pending', ${Date.now()}, ${expiresAt}
+        select ${id}, account, ${gateway}, ${nanoUsd}, ${nanoUsd}, 'pending',
+          (extract(epoch from clock_timestamp()) * 1000)::bigint, ${expiresAt}
         from tenant where available >= ${nanoUsd}
         on conflict (id) do nothing returning account
       ), held as (

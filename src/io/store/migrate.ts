@@ -77,7 +77,13 @@ async function makeTable(database: Database): Promise<void> {
   }
 }
 
-/** What was applied must be the beginning of what we know, byte for byte. */
+/**
+ * What only adds says so in its name, `0012-name.add.sql`: programs that do not know it run on, so that gateways can be upgraded one
+ * after the other, and back. `docs/operations.md`, "Rolling restart".
+ */
+export const onlyAdds = (name: string): boolean => name.endsWith('.add.sql')
+
+/** What was applied must be the beginning of what we know, byte for byte; then may come what newer programs added. */
 function check(
   applied: readonly { number: number; name: string; checksum: string }[],
   known: readonly Migration[],
@@ -85,9 +91,10 @@ function check(
   for (const [index, { name, checksum }] of applied.entries()) {
     const ours = known[index]
     if (!ours) {
+      if (onlyAdds(name)) continue
       throw new Fault(
         'store_newer_than_program',
-        `The database has migration ${name}, which this program does not know: it was used by a newer Baseload. Run that one, or restore a backup from before.`,
+        `The database has migration ${name}, which this program does not know and which does more than add: it was used by a newer Baseload. Run that one, or restore a backup from before.`,
       )
     }
     if (ours.name !== name || sha256Hex(ours.text) !== checksum) {

@@ -10,10 +10,13 @@
 import { randomBytes } from 'node:crypto'
 import {
   chownSync,
+  closeSync,
   existsSync,
+  fsyncSync,
   lchownSync,
   lstatSync,
   mkdirSync,
+  openSync,
   readdirSync,
   readFileSync,
   realpathSync,
@@ -59,6 +62,9 @@ function password(path: string): string {
   }
   try {
     writeFileSync(file, randomBytes(24).toString('base64url'), { mode: 0o600, flag: 'wx' })
+    // Of what is not synced a power cut leaves an empty file, and nobody could log in any more.
+    syncToDisk(file)
+    syncToDisk(path)
   } catch {
     // It exists: two programs that start together use the same one.
   }
@@ -111,7 +117,20 @@ function initialise(folder: PostgresFolder, user: PostgresUser, binaries: Postgr
     )
   }
   if (existsSync(folder.data)) rmSync(draft, { recursive: true })
-  else renameSync(draft, folder.data)
+  else {
+    renameSync(draft, folder.data)
+    syncToDisk(folder.path)
+  }
+}
+
+/** A file's contents, or a folder's entries. */
+function syncToDisk(path: string): void {
+  const file = openSync(path, 'r')
+  try {
+    fsyncSync(file)
+  } finally {
+    closeSync(file)
+  }
 }
 
 /** The way PostgreSQL runs changed between two starts (an own user, or root in a namespace): so does the owner. */

@@ -60,6 +60,14 @@ export async function createPostgresStore(options: PostgresStoreOptions): Promis
     async ping() {
       await database.run((sql) => sql`select 1`, PING_DEADLINE_MS)
     },
+    async clock() {
+      const [row] = await database.run(
+        (sql) => sql<{ ms: bigint }[]>`
+          select (extract(epoch from clock_timestamp()) * 1000)::bigint as ms`,
+        PING_DEADLINE_MS,
+      )
+      return Number(row?.ms)
+    },
     close: () => database.close(),
   }
 }

@@ -15,7 +15,8 @@ import {
 import { sampleUsage } from './samples.ts'
 import { testId, testStore, testTenant } from './testing.ts'
 
-const RUNS = 60
+/** `TEST_LEDGER_RUNS=2000` for the long form. */
+const RUNS = Number(process.env['TEST_LEDGER_RUNS'] ?? 60)
 const later = Date.now() + 60_000
 
 describe('ledger', { timeout: 300_000 }, () => {

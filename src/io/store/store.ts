@@ -229,5 +229,7 @@ export type Store = DeploymentStore &
 
     /** Resolves when the database answers. */
     ping(): Promise<void>
+    /** Milliseconds since 1970 by the database's own clock. */
+    clock(): Promise<Millis>
     close(): Promise<void>
   }

@@ -40,6 +40,8 @@ export type GatewayMetrics = {
   settled(nanoUsd: NanoUsd): void
   /** A receipt that did not say what the gateway saw. */
   disputed(): void
+  /** A node said what no honest node says. */
+  quarantined(): void
   /** Where the gauges come from; call it once the gateway stands. */
   watch(read: () => GatewayReadings): void
   /** Prometheus text format 0.0.4. */
@@ -68,10 +70,11 @@ export function createGatewayMetrics(): GatewayMetrics {
   )
   let settledNanoUsd = 0n
   let disputes = 0
+  let quarantines = 0
   let read: (() => GatewayReadings) | null = null
 
   exportModels(registry, models)
-  exportTotals(registry, attempts, () => ({ settledNanoUsd, disputes }))
+  exportTotals(registry, attempts, () => ({ settledNanoUsd, disputes, quarantines }))
   exportReadings(registry, () => read?.() ?? null)
   return {
     request(api, model, status, seconds) {
@@ -88,6 +91,7 @@ export function createGatewayMetrics(): GatewayMetrics {
     attempt: (outcome) => void attempts.set(outcome, (attempts.get(outcome) ?? 0) + 1),
     settled: (nanoUsd) => void (settledNanoUsd += nanoUsd),
     disputed: () => void (disputes += 1),
+    quarantined: () => void (quarantines += 1),
     watch: (source) => void (read = source),
     text: async () =>
       (await registry.metrics()) + durations.text() + firstTokens.text() + addedLatencies.text(),
@@ -165,7 +169,7 @@ function exportModels(registry: Registry, models: ModelTallies): void {
 function exportTotals(
   registry: Registry,
   attempts: ReadonlyMap<AttemptOutcome, number>,
-  totals: () => { settledNanoUsd: NanoUsd; disputes: number },
+  totals: () => { settledNanoUsd: NanoUsd; disputes: number; quarantines: number },
 ): void {
   registry.registerMetric(
     new Counter({
@@ -198,6 +202,17 @@ function exportTotals(
       collect() {
         this.reset()
         this.inc(totals().disputes)
+      },
+    }),
+  )
+  registry.registerMetric(
+    new Counter({
+      name: 'baseload_node_faults_total',
+      help: 'Answers and receipts that no honest node sends; their nodes are quarantined.',
+      registers: [],
+      collect() {
+        this.reset()
+        this.inc(totals().quarantines)
       },
     }),
   )

@@ -26,6 +26,7 @@ import { modelsCommand, networkCommand } from './commands/network.ts'
 import { payoutsCommand } from './commands/payouts.ts'
 import { receiptsCommand } from './commands/receipts.ts'
 import { sdlCommand } from './commands/sdl.ts'
+import { simCommand } from './commands/sim.ts'
 import { upCommand } from './commands/up.ts'
 import { walletCommand } from './commands/wallet.ts'
 import { EndedWith, EXIT, failureOf, failureText } from './shell/failure.ts'
@@ -60,6 +61,7 @@ const COMMANDS = {
   receipts: receiptsCommand,
   payouts: payoutsCommand,
   sdl: sdlCommand,
+  sim: simCommand,
   help: helpCommand,
 }
 

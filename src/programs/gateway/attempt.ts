@@ -67,6 +67,8 @@ export class Attempt implements AttemptHandler {
   settled = false
   /** A ping that asks whether the node still lives is under way. */
   doubted = false
+  /** The node said what no honest node says: it is not paid for this attempt. */
+  fault: string | null = null
   /** When the node last answered such a ping. */
   vouchedAt: Millis | null = null
   /** Its place in the watch's list; -1 when it is not watched. */
@@ -217,7 +219,7 @@ export class Attempt implements AttemptHandler {
     const given = { tokens: this.ids.length, characters: this.#text.length }
     const chunks = readTokens(payload, this.#asked, given)
     if (typeof chunks === 'string') {
-      this.abandon(chunks)
+      this.#garbage(chunks)
       return
     }
     // An empty frame is no sign of life.
@@ -233,7 +235,7 @@ export class Attempt implements AttemptHandler {
     if (this.over) return
     const { vectors } = this.#asked
     if (index >= vectors || this.#vectors.length >= vectors) {
-      this.abandon(`more embeddings than the ${vectors} that were asked for`)
+      this.#garbage(`more embeddings than the ${vectors} that were asked for`)
       return
     }
     this.#untakenBytes += vector.byteLength
@@ -246,7 +248,7 @@ export class Attempt implements AttemptHandler {
     if (this.over) return
     const end = readEnd(said, this.#asked)
     this.result = end
-    recordSuccess(this.replica)
+    recordSuccess(this.replica, this.startedAt)
     this.#finish()
     this.#owner.ended(this, end)
   }
@@ -262,6 +264,11 @@ export class Attempt implements AttemptHandler {
     if (this.over) return
     recordFailure(this.replica, reason, this.startedAt, this.#now())
     this.#break({ kind: 'lost', reason })
+  }
+
+  #garbage(reason: string): void {
+    this.fault = reason
+    this.abandon(reason)
   }
 
   #break(failure: AttemptFailure): void {

@@ -303,7 +303,8 @@ export class Choice implements AttemptOwner, PlacementOwner {
   broke(attempt: Attempt, failure: AttemptFailure): void {
     this.#leave(attempt)
     // What never reached us, or came a second time, is not paid, whatever receipt follows.
-    if (attempt.ids.length === 0 || this.answer.behind) this.#tab.forgive(attempt)
+    if (attempt.ids.length === 0 || this.answer.behind || attempt.fault !== null)
+      this.#tab.forgive(attempt)
     if (this.over) {
       this.settle()
       return
@@ -328,6 +329,8 @@ export class Choice implements AttemptOwner, PlacementOwner {
       this.#rival = null
     } else if (attempt === this.#rival) this.#rival = null
     this.#d.room.charge(this.#in.key.account.id, attempt.ids.length - attempt.charged)
+    const { fault, link } = attempt
+    if (fault !== null) this.#d.table.quarantine(link.node, link.link, fault, this.#d.now())
     this.#d.attemptOver(attempt)
   }
 

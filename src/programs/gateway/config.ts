@@ -61,6 +61,14 @@ export const gatewayConfig = z.strictObject({
     .describe(
       'How tenants reach this gateway, e.g. https://gateway.example: the scheme and port of the addresses they are shown. Default: the address it listens on.',
     ),
+  region: z
+    .string()
+    .regex(/^[a-z0-9-]{1,40}$/)
+    .nullable()
+    .default(null)
+    .describe(
+      'Where this gateway is, e.g. eu. Nodes that are linked to a gateway of the region learn of it by its publicUrl, and link to a few of them. Default: one region for all gateways without any.',
+    ),
   nodeAddresses: z
     .array(z.string().regex(/^[a-z0-9.[\]:-]{1,300}$/i))
     .max(64)

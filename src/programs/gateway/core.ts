@@ -2,6 +2,7 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import { parseUsd } from '../../core/base/money.ts'
 import { Fault, reasonOf, refuse } from '../../core/base/refusal.ts'
+import type { Millis } from '../../core/base/time.ts'
 import { ReplicaTable } from '../../core/routing/replica-table.ts'
 import type { Identity } from '../../io/keys/identity.ts'
 import type { Store } from '../../io/store/store.ts'
@@ -30,6 +31,7 @@ import { LeaseMarket } from './leases/lease-market.ts'
 import type { Settlement } from './money/settlement.ts'
 import type { PublicPlace } from './leases/lease-views.ts'
 import type { PayoutPlace, Payouts } from './money/payouts.ts'
+import { RegionGateways } from './region-gateways.ts'
 import { createReceiptDesk } from './receipt-desk.ts'
 import { createWaitingRoom } from './waiting-room.ts'
 import { createWatch } from './watch.ts'
@@ -43,6 +45,8 @@ type CoreParts = {
   objects: ObjectStore
   metrics: GatewayMetrics
   logger: Logger
+  /** The same at every gateway over this store. */
+  now: () => Millis
   secret: Uint8Array
   /** Null: nothing is paid on chain. */
   makePayouts: ((place: PayoutPlace) => Payouts) | null
@@ -51,11 +55,9 @@ type CoreParts = {
 }
 
 /** Everything between the two sockets: who may, who can, what it costs. */
-export function createCore(
-  config: GatewayConfig,
-  { identity, store, objects, metrics, logger, secret, place, settlement, makePayouts }: CoreParts,
-) {
-  const now = Date.now
+export function createCore(config: GatewayConfig, parts: CoreParts) {
+  const { identity, store, objects, metrics, logger, now, secret, place, settlement, makePayouts } =
+    parts
   const table = new ReplicaTable()
   const room = createWaitingRoom({ config, now })
   const attemptIds = createAttemptIds(secret)
@@ -70,6 +72,7 @@ export function createCore(
     leases: {
       linked(link) {
         book.linked(link)
+        region.tell(link)
         payouts?.linked(link)
       },
       offerChanged: (link) => book.offerChanged(link),
@@ -77,6 +80,15 @@ export function createCore(
       unlinked: (link, reason) => book.unlinked(link, reason),
       report: (link, report) => book.report(link, report),
     },
+  })
+  const region = new RegionGateways({
+    identity,
+    url: config.publicUrl,
+    region: config.region,
+    store,
+    links: network.links,
+    now,
+    logger,
   })
   const payouts =
     makePayouts?.({ store, links: network.links, linkOf: network.linkOfNode, now, logger }) ?? null
@@ -134,8 +146,17 @@ export function createCore(
     linkOf: network.linkOfNode,
     now,
     logger,
-    disputed: () => metrics.disputed(),
+    disputed(node, reason) {
+      metrics.disputed()
+      if (reason === null) return
+      table.quarantine(node, network.linkOfNode(node)?.link ?? '', reason, now())
+      faulty(node, reason)
+    },
   })
+  function faulty(node: string, reason: string): void {
+    metrics.quarantined()
+    logger.warn('node quarantined', { node, reason })
+  }
   const watch = createWatch({ now })
   const random = createRandomPool()
   const dispatcher: Dispatcher = {
@@ -151,6 +172,7 @@ export function createCore(
     linkOf: network.linkOf,
     attemptOver(attempt) {
       metrics.attempt(outcomeOf(attempt))
+      if (attempt.fault !== null) faulty(attempt.link.node, attempt.fault)
       room.look()
     },
     hedges: createHedges(),
@@ -191,6 +213,7 @@ export function createCore(
       watch.close()
       room.close()
       network.close()
+      region.close()
       desk.close()
       commands.close()
       await book.close()

@@ -34,6 +34,7 @@ import { readListPrices } from './list-prices.ts'
 import { listModels } from './model-list.ts'
 import { requestFields, requestLine } from './request-line.ts'
 import type { PayoutPlace, Payouts } from './money/payouts.ts'
+import { startSharedClock } from './shared-clock.ts'
 import { openTls } from './tls/gateway-tls.ts'
 import { sendToHttps } from './tls/to-https.ts'
 import type { openX402 } from './x402/x402.ts'
@@ -80,7 +81,13 @@ export async function startGateway(
   const objects = openObjectStore(config, identity.id)
   await checkObjects(objects, logger)
   const store = await createPostgresStore({ url: config.databaseUrl, logger })
-  const money = await openSettlement(config, { store, logger, gateway: identity.id }, openChain)
+  const clock = await startSharedClock({ store, logger })
+  const { now } = clock
+  const money = await openSettlement(
+    config,
+    { store, logger, now, gateway: identity.id },
+    openChain,
+  )
   const settlement = money?.settlement ?? null
   const metrics = createGatewayMetrics()
   let listening = config.port
@@ -90,6 +97,7 @@ export async function startGateway(
     objects,
     metrics,
     logger,
+    now,
     secret: loadSecret(join(config.home, 'gateway.secret')),
     makePayouts: makePayouts ?? money?.makePayouts ?? null,
     place: () => publicPlace(config, listening),
@@ -100,7 +108,7 @@ export async function startGateway(
   await core.book.claim()
   core.dispatcher.meter.recover()
   const { table, meter } = core.dispatcher
-  const x402Parts = { config, store, keyring: core.keyring, table, meter, logger, now: Date.now }
+  const x402Parts = { config, store, keyring: core.keyring, table, meter, logger, now }
   const x402 = settlement && config.x402 ? await withX402({ ...x402Parts, ...settlement }) : null
   await x402?.topups.resume()
 
@@ -124,7 +132,7 @@ export async function startGateway(
   const links = createLinkServer({
     identity,
     events: core.network.events,
-    now: Date.now,
+    now,
     logger,
     addresses: nodeAddressesOf(config),
   })
@@ -143,7 +151,7 @@ export async function startGateway(
     settled: (id) => core.dispatcher.desk.quiet(id, RECEIPT_WAIT_MS),
     metrics,
     ready: () => readiness(store, accepting),
-    now: Date.now,
+    now,
     randomBytes,
     gatewayId: identity.id,
     gatewayKey: identity.publicKey,
@@ -161,7 +169,7 @@ export async function startGateway(
   const tls = openTls(config, {
     hosts: core.hosts,
     tenantOf: core.book.tenantOf,
-    now: Date.now,
+    now,
     logger,
   })
   const behaviour = {
@@ -251,6 +259,7 @@ export async function startGateway(
       x402?.close()
       await links.close()
       await core.close()
+      clock.close()
       await store.close()
     },
   }

@@ -13,6 +13,7 @@ import {
   type Full,
 } from '../../core/routing/choose.ts'
 import { needsOf } from '../../core/routing/needs.ts'
+import { BEGUN, FLEXIBLE, ORDINARY } from '../../core/routing/ranked-queue.ts'
 import type { Replica } from '../../core/routing/replica.ts'
 import { chooseForPlans, type ResumePlan } from '../../core/routing/resume.ts'
 import type { Dispatcher } from './dispatcher.ts'
@@ -174,6 +175,11 @@ export class Placement {
       tenant: this.#wanted.key.account.id,
       tokens: this.#expectedTokens(),
       timeoutMs: leftMs,
+      rank: this.#wanted.plans ? BEGUN : this.#wanted.request.flexible ? FLEXIBLE : ORDINARY,
+      shed: (refusal) => {
+        this.#leaveRoom = null
+        this.#refuse(refusal)
+      },
       ready: () => 'chosen' in this.#choose(),
       retry: () => {
         this.#leaveRoom = null

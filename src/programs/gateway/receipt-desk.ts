@@ -104,7 +104,8 @@ type Parts = {
   linkOf(node: string): NodeLink | undefined
   now: () => Millis
   logger: Logger
-  disputed(): void
+  /** A receipt of this node was not what the gateway saw: what differed; null: nobody can tell any more. */
+  disputed(node: string, reason: string | null): void
 }
 
 export function createReceiptDesk(parts: Parts): ReceiptDesk {
@@ -223,13 +224,15 @@ export function createReceiptDesk(parts: Parts): ReceiptDesk {
     done: DoneAttempt,
     entry: OpenAttempt,
     { receipt, stored }: HeldReceipt,
+    ended = true,
   ): void {
     const dispute = disagreement(receipt, done)
     if (dispute === null) {
       pay(done, BigInt(receipt.nanoUsd), stored(receipt, done.key.account.id))
       return
     }
-    parts.disputed()
+    // A node whose link broke honestly counts what never came here.
+    parts.disputed(done.node, ended ? `a receipt disagrees: ${dispute}` : null)
     logger.warn('receipt disputed', { attempt: receipt.attempt, node: done.node, dispute })
     if (isWorthNothing(done)) parts.linkOf(done.node)?.acknowledge([receipt.id])
     else entry.disputed = receipt.id
@@ -247,7 +250,7 @@ export function createReceiptDesk(parts: Parts): ReceiptDesk {
     const problem =
       !origin || !key ? 'no such attempt' : lateProblem(receipt, origin.ceilingNanoUsd)
     if (!key || problem !== null) {
-      parts.disputed()
+      parts.disputed(link.node, null)
       logger.warn('late receipt refused', { attempt: receipt.attempt, node: link.node, problem })
       link.acknowledge([receipt.id])
       return
@@ -274,7 +277,7 @@ export function createReceiptDesk(parts: Parts): ReceiptDesk {
     witness(done) {
       const entry = enter(done.attempt, done.request)
       const early = decide(entry)
-      if (early) payOnReceipt(done, entry, early)
+      if (early) payOnReceipt(done, entry, early, false)
       else payOnOwnWord(done)
     },
     forgive(attempt) {
@@ -286,7 +289,7 @@ export function createReceiptDesk(parts: Parts): ReceiptDesk {
     take(link, batch) {
       const checked = checkBatch(link, batch, verifierOf(verifiers, link))
       if (!checked) {
-        parts.disputed()
+        parts.disputed(link.node, 'a receipt batch with a wrong signature')
         link.close('the signature of a receipt batch does not fit its receipts')
         return
       }

@@ -1,6 +1,7 @@
 /** For the tests of this room: links, money and requests that do exactly what a test tells them to. */
 import assert from 'node:assert/strict'
 import type { PayoutNews, SignedPayout } from '../../core/protocol/payout.ts'
+import type { RegionNews } from '../../core/protocol/region.ts'
 import type { TestContext } from 'node:test'
 import type { Duplex } from 'node:stream'
 import { seededRandom } from '../../core/base/random.ts'
@@ -197,6 +198,8 @@ export class FakeLink implements NodeLink {
   tellPayout(news: PayoutNews): void {
     this.news.push(news)
   }
+
+  tellRegion(_news: RegionNews): void {}
 
   acknowledge(receipts: readonly string[]): void {
     this.acknowledged.push(...receipts)

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import { describe, it, type TestContext } from 'node:test'
 import { isRefusal } from '../../core/base/refusal.ts'
+import { BEGUN, FLEXIBLE } from '../../core/routing/ranked-queue.ts'
 import { gatewayConfig, type GatewayConfig } from './config.ts'
 import { aClock } from './test-kit.ts'
 import { createWaitingRoom, type Visitor } from './waiting-room.ts'
@@ -67,6 +68,17 @@ describe('waiting room', () => {
     assert.deepEqual(vacant, [null, null, 'queue_full'])
   })
 
+  it('gives a place in a full queue to who is more urgent, and serves by rank', (t) => {
+    const { room, enter, open, log } = setup(t, { queueSize: 2 })
+    enter('flexible', { rank: FLEXIBLE })
+    enter('ordinary')
+    assert.equal(codeOf(enter('flexible too', { rank: FLEXIBLE })), 'queue_full')
+    enter('begun', { rank: BEGUN })
+    open.slots = 2
+    room.look()
+    assert.deepEqual(log, ['shed flexible: queue_full', 'retry begun', 'retry ordinary'])
+  })
+
   it('goes on looking after a visitor that broke', (t) => {
     const { room, enter, open, log } = setup(t)
     enter('alice', {
@@ -103,6 +115,7 @@ function setup(t: TestContext, config: Partial<GatewayConfig> = {}) {
         log.push(`retry ${tenant}`)
       },
       expired: () => void log.push(`expired ${tenant}`),
+      shed: ({ code }) => void log.push(`shed ${tenant}: ${code}`),
       ...more,
     })
   return { room, clock, log, open, enter }

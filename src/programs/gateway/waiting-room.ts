@@ -4,7 +4,7 @@
  */
 import { isRefusal, refuse, type Refusal } from '../../core/base/refusal.ts'
 import type { Millis } from '../../core/base/time.ts'
-import { FairQueue } from '../../core/routing/fair-queue.ts'
+import { ORDINARY, RankedQueue, type Rank } from '../../core/routing/ranked-queue.ts'
 import type { GatewayConfig } from './config.ts'
 
 export type Visitor = {
@@ -13,10 +13,14 @@ export type Visitor = {
   /** Tokens it is expected to take. */
   readonly tokens: number
   readonly timeoutMs: number
+  /** Default: ordinary. */
+  readonly rank?: Rank
   /** Whether a try would do more than wait again. */
   ready(): boolean
   retry(): void
   expired(): void
+  /** Somebody of a better rank took its place. */
+  shed(refusal: Refusal): void
 }
 
 export type WaitingRoom = {
@@ -38,7 +42,7 @@ export function createWaitingRoom(parts: {
   now: () => Millis
 }): WaitingRoom {
   const { config, now } = parts
-  const queue = new FairQueue<Visitor>({
+  const queue = new RankedQueue<Visitor>({
     inAll: config.queueSize,
     perTenant: config.queuePerTenant,
   })
@@ -89,9 +93,14 @@ export function createWaitingRoom(parts: {
         vacant.set(visitor, deadline)
         return () => void vacant.delete(visitor)
       }
-      const { tenant, tokens } = visitor
-      const place = queue.push({ tenant, tokens, deadline, item: visitor })
-      return isRefusal(place) ? place : () => queue.remove(place)
+      const entered = queue.push(visitor.rank ?? ORDINARY, visitor, deadline)
+      if (isRefusal(entered)) return entered
+      entered.shed?.shed(
+        refuse('queue_full', 'The queue is full and more urgent requests came. Try again soon.', {
+          retryAfterS: 5,
+        }),
+      )
+      return () => queue.remove(entered.place)
     },
     look,
     charge: (tenant, tokens) => queue.charge(tenant, tokens),

@@ -19,6 +19,7 @@ import type { Bookshelf } from './bookshelf.ts'
 import type { IouDrawer } from './ious.ts'
 import type { LeaseDoor } from './leases/lease-door.ts'
 import type { ReceiptBook, SendBatch } from './receipt-book.ts'
+import type { RegionLinks } from './region-links.ts'
 import type { StandingOffer } from './standing-offer.ts'
 
 export type AgentParts = {
@@ -30,7 +31,9 @@ export type AgentParts = {
   readonly payout: SignedPayout | null
   readonly ious: IouDrawer
   readonly shelf: Bookshelf
+  /** Named by the provider. */
   readonly gateways: readonly string[]
+  readonly region: RegionLinks
   readonly priceOf: (model: string) => TokenPrice | null
   readonly connect: (options: LinkClientOptions) => LinkClient
   readonly drainMs: number
@@ -50,7 +53,10 @@ const BOOK_RETRY_MS = 5_000
 
 export class Agent {
   readonly #parts: AgentParts
-  readonly #links: LinkClient[]
+  /** To the gateways that the provider named. */
+  readonly #named: LinkClient[]
+  /** To those that these told of, by their ids. */
+  readonly #learnt = new Map<string, LinkClient>()
   /** Running attempts: what stops each, and when it is over. */
   readonly #running = new Map<AbortController, Promise<void>>()
   readonly #hurry = new AbortController()
@@ -66,7 +72,7 @@ export class Agent {
         `offering ${model.model} at $${formatUsd(BigInt(model.inputNanoUsdPerMTok))} in and ` +
           `$${formatUsd(BigInt(model.outputNanoUsdPerMTok))} out per million tokens, ${model.slots} at a time`,
       )
-    this.#links = parts.gateways.map((url) => this.#dial(url))
+    this.#named = parts.gateways.map((url) => this.#dial(url, null))
     void this.#offerLeases()
     this.left = this.#leaveWhenAsked()
   }
@@ -82,7 +88,29 @@ export class Agent {
     this.#leave.abort()
   }
 
-  #dial(url: string): LinkClient {
+  get #links(): readonly LinkClient[] {
+    return [...this.#named, ...this.#learnt.values()]
+  }
+
+  /** Dials what is wanted now; what is not any more takes nothing new, and is left when its answers had their time. */
+  #linkRegion(): void {
+    if (this.#leave.signal.aborted) return
+    const wanted = this.#parts.region.wanted()
+    const named = new Set(this.#named.map(({ gateway }) => gateway))
+    for (const [gateway, url] of wanted) {
+      const byHand = named.has(gateway) || this.#parts.gateways.some((one) => isSame(one, url))
+      if (!byHand && !this.#learnt.has(gateway)) this.#learnt.set(gateway, this.#dial(url, gateway))
+    }
+    for (const [gateway, link] of this.#learnt) {
+      if (wanted.has(gateway) && !named.has(gateway)) continue
+      this.#learnt.delete(gateway)
+      link.drain()
+      setTimeout(() => void link.close(), this.#parts.drainMs).unref()
+    }
+  }
+
+  /** `expected`: who must be there; null: whoever the provider named. */
+  #dial(url: string, expected: string | null): LinkClient {
     const { identity, offer, payout, ious, leases, connect, now, random, logger, say } = this.#parts
     /** The gateway said to be away already: it is dialled every few seconds, the provider hears it once. */
     let away = false
@@ -102,11 +130,22 @@ export class Agent {
       payout: () => payout,
       load: () => this.#load(gateway),
       onPayoutNews: (news) => gateway !== null && ious.heard({ gateway, url }, news),
+      onRegionNews: ({ gateways }) => {
+        // Only whom the provider chose may name others.
+        if (expected !== null || gateway === null) return
+        this.#parts.region.heard(gateway, gateways)
+        this.#linkRegion()
+      },
       onAttempt: (attempt) => this.#begin(attempt, gateway),
       onLease: (command) => leases.command(gateway ?? '', command),
       onTunnel: (request) => leases.tunnel(gateway ?? '', request),
       onReceiptsAcknowledged: (ids) => this.#bookOf(gateway)?.acknowledged(ids),
       onLinked: (linked) => {
+        if (expected !== null && linked.gateway !== expected) {
+          say(`${url} is ${linked.gateway}, not ${expected} as another gateway said: left alone`)
+          void link.close()
+          return
+        }
         away = false
         gateway = linked.gateway
         // The first heartbeat may have noticed a change after HELLO had left with the old offer.
@@ -268,3 +307,5 @@ async function within(limitMs: number, done: Promise<unknown>, hurry?: AbortSign
 }
 
 const seconds = (ms: number): string => `${(ms / 1000).toFixed(ms < 10_000 ? 1 : 0)} s`
+
+const isSame = (one: string, other: string): boolean => new URL(one).href === new URL(other).href

@@ -6,7 +6,7 @@ import { MAX_MODELS_PER_OFFER, MAX_SLOTS_PER_MODEL } from '../../core/protocol/o
 import { leaseSettings } from './leases/lease-settings.ts'
 
 /** Each gateway is a socket, a heartbeat and a spool; a node that needs more is in the wrong region. */
-const MAX_GATEWAYS = 16
+export const MAX_GATEWAYS = 16
 
 /** As in an offer. */
 const MODEL_NAME = /^[\w.:/@+-]{1,200}$/
@@ -68,6 +68,15 @@ export const nodeConfig = z.strictObject({
     .max(MAX_GATEWAYS)
     .describe(
       'Gateways to link to, e.g. https://gateway.example. The node dials out; it never opens a port.',
+    ),
+  gatewayLinks: z.coerce
+    .number()
+    .int()
+    .min(0)
+    .max(MAX_GATEWAYS)
+    .default(3)
+    .describe(
+      'Of how many gateways of a network it keeps links, when one that you named tells of others in its region. Those that you named stay beside them. 0: only those.',
     ),
   home: z
     .string()

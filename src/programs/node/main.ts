@@ -15,7 +15,9 @@ import {
   readNodeConfig,
   tokenPriceOf,
   type NodeConfig,
+  MAX_GATEWAYS,
 } from './config.ts'
+import { RegionLinks } from './region-links.ts'
 import { Earnings } from './earnings.ts'
 import { startEngine, vendorsInUse } from './engines.ts'
 import { lockHome } from './home-lock.ts'
@@ -146,6 +148,12 @@ function runNode({
       },
     }),
     gateways: config.gateways,
+    region: new RegionLinks({
+      node: identity.id,
+      region,
+      perNetwork: config.gatewayLinks,
+      most: MAX_GATEWAYS,
+    }),
     priceOf,
     connect: connectToGateway,
     drainMs: config.drainSeconds * 1000,

@@ -17,7 +17,7 @@ import { SENDER_STEPS, type SenderStep } from './sender.ts'
 import { testChain, type TestChain } from '../local/test-chain.ts'
 
 /** `TEST_SETTLEMENT_KILLS=200` for the long form. */
-const KILLS = Number(process.env['TEST_SETTLEMENT_KILLS'] ?? 30)
+const KILLS = Number(process.env['TEST_SETTLEMENT_KILLS'] ?? 15)
 const DEPTH = 4
 const BLOCK_MS = 60
 /** Actions that are on their way at a time. */
@@ -128,6 +128,7 @@ async function setup(t: TestContext) {
       world.weather = weatherFor(death.step)
       const victim = await victims.work(death)
       while (victim.exitCode === null && victim.signalCode === null) {
+        world.checkAlive()
         const missing = BUSY - (await open())
         if (missing > 0) await write(missing)
         await sleep(25)
@@ -148,6 +149,7 @@ async function setup(t: TestContext) {
     async finish(): Promise<void> {
       const survivor = await victims.work(null)
       while ((await open()) > 0) {
+        world.checkAlive()
         assert.equal(survivor.exitCode, null, 'the sender ended by itself')
         await sleep(25)
       }
@@ -183,12 +185,17 @@ function startWorld(chain: TestChain) {
       }
     }
   }
-  const living = live()
+  let broken: unknown = null
+  const living = live().catch((error: unknown) => (broken = error))
+  /** Without blocks nothing goes on, and the test would wait for ever. */
+  const checkAlive = (): void => {
+    if (broken !== null) throw new Error('the chain mines no more', { cause: broken })
+  }
   const end = async (): Promise<void> => {
     world.going = false
     await living
   }
-  return Object.assign(world, { end })
+  return Object.assign(world, { end, checkAlive })
 }
 
 const KIT = fileURLToPath(new URL('./sender-kit.ts', import.meta.url))

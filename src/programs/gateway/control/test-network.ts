@@ -283,6 +283,7 @@ function linkOf(node: string): NodeLink {
     openTunnel: () => Promise.reject(new Error('no tunnels here')),
     payout: null,
     tellPayout: () => {},
+    tellRegion: () => {},
     lease: () => {},
     acknowledge: () => {},
     close: () => {},

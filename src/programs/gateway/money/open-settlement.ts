@@ -1,4 +1,5 @@
 /** All that `settlement: chain` switches on, over one chain: what tenants pay by, and what providers are paid by. */
+import type { Millis } from '../../../core/base/time.ts'
 import type { Store } from '../../../io/store/store.ts'
 import type { Logger } from '../../../io/telemetry/logger.ts'
 import type { GatewayConfig } from '../config.ts'
@@ -15,13 +16,18 @@ export type OpenSettlement = {
 /** Null: the config wants none. `instead`: another chain than the one that the config tells of, for tests. */
 export async function openSettlement(
   config: GatewayConfig,
-  parts: { readonly store: Store; readonly logger: Logger; readonly gateway: string },
+  parts: {
+    readonly store: Store
+    readonly logger: Logger
+    readonly now: () => Millis
+    readonly gateway: string
+  },
   instead: ((store: Store) => Promise<SettlementChain>) | undefined,
 ): Promise<OpenSettlement | null> {
   if (config.settlement === 'none') return null
-  const { store, logger, gateway } = parts
+  const { store, logger, now, gateway } = parts
   const settled = (chain: SettlementChain): Settlement =>
-    createSettlement({ chain, store, logger, now: Date.now, config })
+    createSettlement({ chain, store, logger, now, config })
   if (instead) return { settlement: settled(await instead(store)), makePayouts: null }
 
   const settings = payoutSettings(config)
